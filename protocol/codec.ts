@@ -1,0 +1,54 @@
+import { Packr } from "msgpackr";
+import type { z } from "zod";
+import { GlimpseError } from "./errors.ts";
+import {
+  type ControlToWorker,
+  controlFromWorkerSchema,
+  dataFromWorkerSchema,
+  type GenerateMessage,
+} from "./messages.ts";
+import { refusePlainMsgpack } from "./plain-msgpack.ts";
+
+/** A header larger than this is no message: the longest holds a prompt of text, and pictures travel in frames of their own. */
+export const MAX_HEADER_BYTES = 16 * 1024 * 1024;
+/** The most that one picture may weigh, encoded. */
+export const MAX_MEDIA_BYTES = 64 * 1024 * 1024;
+const LIMITS = { depth: 12, values: 1_000_000 };
+
+// Integers above 2^32 become numbers; one that a number cannot hold exactly is then refused by the schema.
+const packr = new Packr({ useRecords: false, variableMapSize: true, int64AsType: "number" });
+
+/** Packs a message. Fields that are undefined are left out: they never travel as nil. */
+export function encode(message: ControlToWorker | GenerateMessage): Buffer {
+  return packr.pack(withoutUndefined(message));
+}
+
+function withoutUndefined(value: unknown): unknown {
+  if (typeof value === "string") return value.toWellFormed();
+  if (Array.isArray(value)) return value.map(withoutUndefined);
+  if (typeof value !== "object" || value === null) return value;
+  const kept = Object.entries(value).filter(([, field]) => field !== undefined);
+  return Object.fromEntries(kept.map(([key, field]) => [key, withoutUndefined(field)]));
+}
+
+export const decodeControl = decoder(controlFromWorkerSchema, "control");
+export const decodeData = decoder(dataFromWorkerSchema, "data");
+
+function decoder<Schema extends z.ZodType>(schema: Schema, channel: string): (frame: Uint8Array) => z.output<Schema> {
+  return (frame) => {
+    const refused =
+      frame.byteLength > MAX_HEADER_BYTES
+        ? `it has ${frame.byteLength} bytes, more than ${MAX_HEADER_BYTES}`
+        : refusePlainMsgpack(frame, LIMITS);
+    if (refused !== undefined) {
+      throw new GlimpseError("PROTOCOL_ERROR", `a frame on the ${channel} channel is not a message: ${refused}`);
+    }
+    const parsed = schema.safeParse(packr.unpack(frame));
+    if (parsed.success) return parsed.data;
+    const issue = parsed.error.issues[0];
+    throw new GlimpseError(
+      "PROTOCOL_ERROR",
+      `a frame on the ${channel} channel is not a message: ${issue?.path.join(".") || "type"}: ${issue?.message}`,
+    );
+  };
+}

@@ -1,0 +1,84 @@
+/**
+ * Every way in which Glimpse can fail. The list is closed: a `switch` over `error.code` can be exhaustive.
+ * `retryable` means that the same call may succeed later without being changed.
+ */
+export const errorCodes = {
+  INVALID_REQUEST: { retryable: false, meaning: "an option or a message is not what the call accepts" },
+  MEDIA_MIX_UNSUPPORTED: { retryable: false, meaning: "the model takes pictures or one video, never both" },
+  FILE_NOT_FOUND: { retryable: false, meaning: "a picture's path does not exist or cannot be read" },
+  FETCH_REFUSED: { retryable: false, meaning: "a URL points where Glimpse does not go: see allowHosts" },
+  FETCH_FAILED: { retryable: true, meaning: "a URL did not answer in time, or not with a picture" },
+  IMAGE_UNREADABLE: { retryable: false, meaning: "the bytes are no PNG, JPEG, WebP or GIF, or are damaged" },
+  IMAGE_TOO_LARGE: { retryable: false, meaning: "a picture has more bytes or pixels than the limit" },
+  VIDEO_UNREADABLE: { retryable: false, meaning: "the frames of a video do not fit together" },
+  CONTEXT_TOO_LONG: { retryable: false, meaning: "the prompt leaves no room in the model's context" },
+  GPU_OUT_OF_MEMORY: { retryable: true, meaning: "the request did not fit into the device's memory" },
+  GENERATION_FAILED: { retryable: false, meaning: "an unforeseen error ended this request inside the worker" },
+  ABORTED: { retryable: false, meaning: "the caller's AbortSignal fired" },
+  DISPOSED: { retryable: false, meaning: "the client was closed" },
+  WORKER_LOST: { retryable: true, meaning: "the worker process ended while the request was on board" },
+  WORKER_START_FAILED: { retryable: false, meaning: "the worker process ended or failed before it was ready" },
+  PYTHON_NOT_FOUND: { retryable: false, meaning: "there is no Python interpreter" },
+  PYTHON_UNSUPPORTED: { retryable: false, meaning: "the Python interpreter is too old or too new" },
+  PYTHON_VENV_MISSING: { retryable: false, meaning: "Python cannot make virtual environments" },
+  PYTHON_DEPS_MISSING: { retryable: false, meaning: "the Python environment lacks a package, or does not exist yet" },
+  SETUP_FAILED: { retryable: true, meaning: "a step of the set-up did not succeed" },
+  MODEL_NOT_FOUND: { retryable: false, meaning: "no checkpoint at that path, or no such id" },
+  MODEL_UNSUPPORTED: { retryable: false, meaning: "the checkpoint is not a Glm4v model, or is incomplete" },
+  MODEL_DOWNLOAD_FAILED: { retryable: true, meaning: "the checkpoint could not be downloaded" },
+  DISK_FULL: { retryable: false, meaning: "the disk has no room for the checkpoint" },
+  DEVICE_NOT_FOUND: { retryable: false, meaning: "the device asked for is not there" },
+  PLATFORM_UNSUPPORTED: { retryable: false, meaning: "this operating system or thread cannot host workers" },
+  PROTOCOL_MISMATCH: { retryable: false, meaning: "worker and library speak different versions of the protocol" },
+  PROTOCOL_ERROR: { retryable: false, meaning: "a frame on the wire was not a message of the protocol" },
+} as const satisfies Record<string, { retryable: boolean; meaning: string }>;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+export const errorCodeList = Object.keys(errorCodes) as [ErrorCode, ...ErrorCode[]];
+
+export interface GlimpseErrorDetails<Partial = unknown> {
+  /** What the caller can do about it, in one sentence. */
+  hint?: string | undefined;
+  /** The request that failed, when there was one. */
+  requestId?: string | undefined;
+  /** What had been generated when the request ended. */
+  partial?: Partial | undefined;
+  /** The Python traceback, when the failure happened in a worker. */
+  traceback?: string | undefined;
+  cause?: unknown;
+}
+
+const brand = Symbol.for("glimpse.error");
+
+/**
+ * The only error class that Glimpse throws. `message` says which option or input, what was expected and what came;
+ * `hint` says what to do. Use `GlimpseError.is(error, "CODE")` rather than `instanceof`: it also holds when two copies
+ * of the package are installed.
+ */
+export class GlimpseError<Partial = unknown> extends Error {
+  override readonly name = "GlimpseError";
+  readonly code: ErrorCode;
+  readonly retryable: boolean;
+  readonly hint?: string;
+  readonly requestId?: string;
+  readonly partial?: Partial;
+  readonly traceback?: string;
+  readonly [brand] = true;
+
+  constructor(code: ErrorCode, message: string, details: GlimpseErrorDetails<Partial> = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.retryable = errorCodes[code].retryable;
+    if (details.hint !== undefined) this.hint = details.hint;
+    if (details.requestId !== undefined) this.requestId = details.requestId;
+    if (details.partial !== undefined) this.partial = details.partial;
+    if (details.traceback !== undefined) this.traceback = details.traceback;
+  }
+
+  /** Whether `error` is a GlimpseError and, if `code` is given, has that code. */
+  static is(error: unknown, code?: ErrorCode): error is GlimpseError {
+    if (!(error instanceof Error) || !(brand in error)) return false;
+    return code === undefined || (error as GlimpseError).code === code;
+  }
+}

@@ -1,0 +1,266 @@
+import { z } from "zod";
+import { errorCodeList } from "./errors.ts";
+
+/** Raised with every change that an older peer would misread. */
+export const PROTOCOL_VERSION = 1;
+
+const count = z.int().min(0);
+const milliseconds = z.number().min(0);
+const requestKey = { request: z.string().min(1).max(64), attempt: count };
+
+const failure = {
+  code: z.enum(errorCodeList),
+  message: z.string(),
+  hint: z.string().optional(),
+  traceback: z.string().optional(),
+};
+
+// ---------------------------------------------------------------- start-up line (JSON on the worker's stdin)
+
+/** The scripted engine has no model: it plays the faults that the tests need. */
+const engineChoice = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("reference") }),
+  z.strictObject({ kind: z.literal("scripted"), load: z.enum(["normal", "slow", "hang", "fail", "crash"]) }),
+]);
+
+export const dtypeSchema = z.enum(["auto", "float32", "bfloat16", "float16"]);
+
+/** The first and only line on the worker's stdin. Secrets travel here, never in argv. */
+export const startSchema = z.strictObject({
+  type: z.literal("start"),
+  protocol: count,
+  generation: count,
+  /** One-time secret that the worker repeats in `hello`. */
+  token: z.string(),
+  control: z.string(),
+  data: z.string(),
+  /** The process whose death ends the worker. */
+  parentPid: count,
+  /** A directory, or an id on the Hugging Face hub. */
+  model: z.string(),
+  revision: z.string().optional(),
+  hubToken: z.string().optional(),
+  /** `auto`, `cpu`, or `cuda:N` (torch's name for an AMD GPU too). */
+  device: z.string(),
+  dtype: dtypeSchema,
+  engine: engineChoice,
+});
+
+// ---------------------------------------------------------------- orchestrator → worker
+
+/** Control. Stop generating; the worker answers with `done` unless the request has ended already. */
+export const cancelSchema = z.strictObject({ type: z.literal("cancel"), ...requestKey });
+
+/** Control. Leave, without finishing what is on board. */
+export const shutdownSchema = z.strictObject({ type: z.literal("shutdown") });
+
+const wireContent = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("text"), text: z.string() }),
+  /** `index` counts in the request's `media`. */
+  z.strictObject({ type: z.literal("media"), index: count }),
+]);
+
+const wireMedia = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("image"), bytes: count }),
+  /** One entry of `bytes` per frame; `fps` frames a second. */
+  z.strictObject({ kind: z.literal("video"), bytes: z.array(count).min(1), fps: z.number().positive() }),
+]);
+
+/** What is absent comes from the checkpoint's generation_config; `temperature` 0 is greedy. */
+const wireOptions = z.strictObject({
+  seed: z.int().min(0).max(0xffff_ffff),
+  maxNewTokens: z.int().min(1).optional(),
+  temperature: z.number().min(0).optional(),
+  topP: z.number().gt(0).max(1).optional(),
+  topK: z.int().min(1).optional(),
+  repetitionPenalty: z.number().positive().optional(),
+  stop: z.array(z.string().min(1)).optional(),
+});
+
+/** Data. Followed by one raw frame per picture, in the order of `media`. */
+export const generateSchema = z.strictObject({
+  type: z.literal("generate"),
+  ...requestKey,
+  messages: z.array(
+    z.strictObject({ role: z.enum(["system", "user", "assistant"]), content: z.array(wireContent).min(1) }),
+  ),
+  media: z.array(wireMedia),
+  options: wireOptions,
+});
+
+// ---------------------------------------------------------------- worker → orchestrator
+
+/** Control. The first message of a worker, before it imports anything heavy. */
+export const helloSchema = z.strictObject({
+  type: z.literal("hello"),
+  protocol: count,
+  generation: count,
+  token: z.string(),
+  pid: count,
+});
+
+export const loadingStages = ["import", "download", "weights"] as const;
+
+/** Control. `done` and `total` are bytes. */
+export const loadingSchema = z.strictObject({
+  type: z.literal("loading"),
+  stage: z.enum(loadingStages),
+  done: count.optional(),
+  total: count.optional(),
+});
+
+export const deviceSchema = z.strictObject({
+  kind: z.enum(["cpu", "cuda", "rocm"]),
+  /** torch's name: `cpu`, `cuda:0`. */
+  id: z.string(),
+  /** The marketing name, or the processor's. */
+  name: z.string(),
+  memoryBytes: count.optional(),
+});
+
+/** The numbers of the checkpoint's own preprocessor files; pixels count height × width × frames, as transformers does. */
+const pixelLimits = z.strictObject({
+  patchSize: count,
+  mergeSize: count,
+  temporalPatchSize: count,
+  minPixels: count,
+  maxPixels: count,
+});
+
+/** Control. From here on the worker takes requests. */
+export const readySchema = z.strictObject({
+  type: z.literal("ready"),
+  model: z.string(),
+  /** The commit of the checkpoint, when it came from the hub. */
+  revision: z.string().optional(),
+  engine: z.enum(["reference", "scripted"]),
+  dtype: z.string(),
+  device: deviceSchema,
+  /** How many requests the orchestrator may have on board at once. */
+  slots: z.int().min(1),
+  contextLength: count,
+  imageLimits: pixelLimits,
+  videoLimits: pixelLimits,
+  stopTokenIds: z.array(count),
+  /** Names and versions of what the worker runs on: python, torch, transformers … */
+  versions: z.record(z.string(), z.string()),
+});
+
+/** Control. The worker cannot start; it leaves after this message. */
+export const failedSchema = z.strictObject({ type: z.literal("failed"), ...failure });
+
+/** Control. A frame from the orchestrator was not a message; the worker leaves after this message. */
+export const faultSchema = z.strictObject({ type: z.literal("fault"), message: z.string() });
+
+/**
+ * The generated text, taken apart. The `text` of thinking, text and markup parts, joined in order, is the raw text:
+ * markup is what belongs to neither (tags, box tokens, the stop token, white space at the borders).
+ */
+export const partSchema = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("thinking"), text: z.string() }),
+  z.strictObject({ kind: z.literal("text"), text: z.string() }),
+  z.strictObject({ kind: z.literal("markup"), text: z.string() }),
+  /** Pixels of medium `image` after EXIF orientation: left, top, right, bottom. */
+  z.strictObject({
+    kind: z.literal("box"),
+    image: count,
+    box: z.array(z.number()).length(4),
+  }),
+]);
+
+/** Data. One per engine step: the new tokens of every request that got some. `index` is that of the first id. */
+export const tokensSchema = z.strictObject({
+  type: z.literal("tokens"),
+  items: z.array(
+    z.strictObject({ ...requestKey, index: count, ids: z.array(count), parts: z.array(partSchema) }),
+  ),
+});
+
+export const warningCodes = [
+  "IMAGE_PADDED",
+  "IMAGE_FIRST_FRAME",
+  "BOX_IMAGE_ASSUMED",
+  "MAX_NEW_TOKENS_CUT",
+] as const;
+
+/** Data. The request goes on; its caller should know. */
+export const warningSchema = z.strictObject({
+  type: z.literal("warning"),
+  ...requestKey,
+  code: z.enum(warningCodes),
+  message: z.string(),
+  media: count.optional(),
+});
+
+export const finishReasons = ["stop", "length", "cancelled"] as const;
+
+export const usageSchema = z.strictObject({
+  /** All tokens of the prompt, those of pictures and video included. */
+  promptTokens: count,
+  /** The part of `promptTokens` that stands for pictures or video frames. */
+  imageTokens: count,
+  /** The part of `completionTokens` spent on thinking, its tags included. */
+  thinkingTokens: count,
+  /** Everything generated, the stop token included. */
+  completionTokens: count,
+});
+
+/** Data. The one good ending of a request. */
+export const doneSchema = z.strictObject({
+  type: z.literal("done"),
+  ...requestKey,
+  finishReason: z.enum(finishReasons),
+  usage: usageSchema,
+  /** Waiting in the worker; media and prompt; prompt to first token; first token to last. */
+  timing: z.strictObject({
+    queueMs: milliseconds,
+    preprocessMs: milliseconds,
+    prefillMs: milliseconds,
+    decodeMs: milliseconds,
+  }),
+});
+
+/** Data. The one bad ending of a request; the worker goes on. `media` is the medium at fault, when there is one. */
+export const errorSchema = z.strictObject({
+  type: z.literal("error"),
+  ...requestKey,
+  ...failure,
+  media: count.optional(),
+});
+
+// ---------------------------------------------------------------- the four directions
+
+export const controlToWorkerSchema = z.discriminatedUnion("type", [cancelSchema, shutdownSchema]);
+export const dataToWorkerSchema = generateSchema;
+export const controlFromWorkerSchema = z.discriminatedUnion("type", [
+  helloSchema,
+  loadingSchema,
+  readySchema,
+  failedSchema,
+  faultSchema,
+]);
+export const dataFromWorkerSchema = z.discriminatedUnion("type", [
+  tokensSchema,
+  warningSchema,
+  doneSchema,
+  errorSchema,
+]);
+
+export type StartMessage = z.infer<typeof startSchema>;
+export type EngineChoice = z.infer<typeof engineChoice>;
+export type Dtype = z.infer<typeof dtypeSchema>;
+export type ControlToWorker = z.infer<typeof controlToWorkerSchema>;
+export type GenerateMessage = z.infer<typeof generateSchema>;
+export type WireOptions = z.infer<typeof wireOptions>;
+export type WireContent = z.infer<typeof wireContent>;
+export type WireMedia = z.infer<typeof wireMedia>;
+export type ControlFromWorker = z.infer<typeof controlFromWorkerSchema>;
+export type DataFromWorker = z.infer<typeof dataFromWorkerSchema>;
+export type LoadingMessage = z.infer<typeof loadingSchema>;
+export type ReadyMessage = z.infer<typeof readySchema>;
+export type DoneMessage = z.infer<typeof doneSchema>;
+export type Device = z.infer<typeof deviceSchema>;
+export type Part = z.infer<typeof partSchema>;
+export type WarningCode = (typeof warningCodes)[number];
+export type FinishReason = (typeof finishReasons)[number];
+export type Usage = z.infer<typeof usageSchema>;
