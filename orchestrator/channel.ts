@@ -1,0 +1,55 @@
+import { Dealer } from "zeromq";
+
+/**
+ * One end of a DEALER–DEALER pair, bound by us. zeromq.js refuses a second send while one is under way (EBUSY), so
+ * everything passes through one outbox that is written in order.
+ */
+export class Channel {
+  readonly #socket: Dealer;
+  readonly #outbox: Uint8Array[][] = [];
+  #writing = false;
+  #closed = false;
+
+  private constructor(socket: Dealer) {
+    this.#socket = socket;
+  }
+
+  /** Binds `endpoint`; a peer that sends a larger frame than `maxMessageBytes` is disconnected by libzmq. */
+  static async bind(endpoint: string, maxMessageBytes: number): Promise<Channel> {
+    const socket = new Dealer({ linger: 0, maxMessageSize: maxMessageBytes });
+    await socket.bind(endpoint);
+    return new Channel(socket);
+  }
+
+  /** Queues a message and returns at once. The frames must not change afterwards: they are not copied. */
+  send(frames: Uint8Array[]): void {
+    this.#outbox.push(frames);
+    if (!this.#writing) void this.#write();
+  }
+
+  async #write(): Promise<void> {
+    this.#writing = true;
+    try {
+      for (let frames = this.#outbox.shift(); frames !== undefined; frames = this.#outbox.shift()) {
+        await this.#socket.send(frames);
+      }
+    } catch (error) {
+      // Closing the socket rejects the send under way; who closes a channel knows what is lost with it.
+      if (!this.#closed) throw error;
+    } finally {
+      this.#writing = false;
+    }
+  }
+
+  /** The messages of the peer, until the channel is closed. */
+  async *receive(): AsyncGenerator<Uint8Array[]> {
+    for await (const frames of this.#socket) yield frames;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#outbox.length = 0;
+    this.#socket.close();
+  }
+}

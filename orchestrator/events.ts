@@ -1,0 +1,24 @@
+import type { Device, LoadingMessage } from "../protocol/messages.ts";
+import type { LogLine } from "./worker-process.ts";
+
+export type WorkerStateName = "starting" | "loading" | "ready" | "stopping" | "stopped" | "failed";
+
+/** What happens to the workers, as it happens. */
+export type WorkerEvent =
+  | { type: "state"; worker: string; state: WorkerStateName }
+  /** `done` and `total` are bytes, where the stage has any. */
+  | ({ type: "loading"; worker: string } & Omit<LoadingMessage, "type">)
+  | ({ type: "log"; worker: string } & LogLine);
+
+export interface WorkerInfo {
+  id: string;
+  /** Undefined before the process exists and after it could not be started. */
+  pid: number | undefined;
+  state: WorkerStateName;
+  /** Known once the worker is ready. */
+  device: Device | undefined;
+  model: string | undefined;
+  dtype: string | undefined;
+  contextLength: number | undefined;
+  versions: Readonly<Record<string, string>> | undefined;
+}

@@ -1,0 +1,165 @@
+import { isMainThread } from "node:worker_threads";
+import { GlimpseError } from "../protocol/errors.ts";
+import type { DataFromWorker } from "../protocol/messages.ts";
+import type { WorkerEvent, WorkerInfo } from "./events.ts";
+import { Request } from "./request.ts";
+import type { RequestEvent, Submission, SubmittedRequest, Transport } from "./transport.ts";
+import { Worker, type WorkerSettings } from "./worker.ts";
+
+export interface OrchestratorOptions {
+  /** The interpreter that runs the worker. */
+  python: string;
+  settings: WorkerSettings;
+  onEvent?: ((event: WorkerEvent) => void) | undefined;
+  /** Ends a start that takes too long; a running orchestrator is ended with `close()`. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Starts a worker and resolves when it takes requests. Rejects with the worker's own reason if it does not. */
+export async function startOrchestrator(options: OrchestratorOptions): Promise<Transport> {
+  refuseUnsupportedPlatform();
+  const orchestrator = new Orchestrator(options.onEvent ?? (() => {}));
+  const started = new AbortController();
+  try {
+    await Promise.race([rejectOnAbort(options.signal, started.signal), orchestrator.start(options)]);
+    return orchestrator;
+  } catch (error) {
+    await orchestrator.close();
+    throw error;
+  } finally {
+    started.abort();
+  }
+}
+
+/** Rejects when `signal` fires, and lets go of it when `until` does. */
+function rejectOnAbort(signal: AbortSignal | undefined, until: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const onAbort = () =>
+      reject(new GlimpseError("ABORTED", "launch() was aborted before the worker was ready", { cause: signal?.reason }));
+    if (signal?.aborted) onAbort();
+    signal?.addEventListener("abort", onAbort, { signal: until });
+  });
+}
+
+function refuseUnsupportedPlatform(): void {
+  if (process.platform === "win32") {
+    throw new GlimpseError("PLATFORM_UNSUPPORTED", "Glimpse starts workers on Linux and macOS, not on Windows", {
+      hint: "Run it inside WSL 2.",
+    });
+  }
+  if (!isMainThread) {
+    throw new GlimpseError("PLATFORM_UNSUPPORTED", "launch() was called in a worker_thread, expected the main thread", {
+      hint: "Linux ends a worker when the thread that started it ends: call launch() in the main thread.",
+    });
+  }
+}
+
+class Orchestrator implements Transport {
+  readonly #onEvent: (event: WorkerEvent) => void;
+  readonly #queue: Request[] = [];
+  readonly #onBoard = new Map<string, Request>();
+  #worker: Worker | undefined;
+  #slots = 0;
+  /** Why no request is taken any more. */
+  #ended: GlimpseError | undefined;
+
+  constructor(onEvent: (event: WorkerEvent) => void) {
+    this.#onEvent = onEvent;
+  }
+
+  async start({ python, settings }: OrchestratorOptions): Promise<void> {
+    const worker = await Worker.start(
+      { id: "worker-0", generation: 1, python, settings },
+      {
+        onEvent: this.#onEvent,
+        onData: (message) => this.#onData(message),
+        onEnd: (error) => this.#end(error),
+      },
+    );
+    this.#worker = worker;
+    // close() may have come while the sockets were being made.
+    if (this.#ended !== undefined) {
+      await worker.stop();
+      throw this.#ended;
+    }
+    this.#slots = (await worker.ready).slots;
+  }
+
+  submit(submission: Submission, onEvent: (event: RequestEvent) => void): SubmittedRequest {
+    const request = new Request(submission, onEvent, (cancelled) => this.#cancel(cancelled));
+    // Events come from the event loop, so that the caller holds the request before the first of them.
+    setImmediate(() => {
+      if (this.#ended !== undefined) return request.fail(this.#ended);
+      if (request.state === "ended") return;
+      this.#queue.push(request);
+      this.#dispatch();
+    });
+    return request;
+  }
+
+  workers(): WorkerInfo[] {
+    return this.#worker === undefined ? [] : [this.#worker.info()];
+  }
+
+  async close(): Promise<void> {
+    this.#end(new GlimpseError("DISPOSED", "the client was closed", { hint: "launch() starts a new one." }));
+    await this.#worker?.stop();
+  }
+
+  #dispatch(): void {
+    const worker = this.#worker;
+    while (worker !== undefined && this.#onBoard.size < this.#slots) {
+      const request = this.#queue.shift();
+      if (request === undefined) break;
+      const header = request.board();
+      this.#onBoard.set(request.id, request);
+      worker.generate(header, request.frames);
+    }
+    for (const [index, request] of this.#queue.entries()) request.moveTo(this.#onBoard.size + index);
+  }
+
+  #cancel(request: Request): void {
+    if (request.state === "on board") {
+      this.#worker?.control({ type: "cancel", request: request.id, attempt: 0 });
+      return;
+    }
+    const index = this.#queue.indexOf(request);
+    if (index >= 0) this.#queue.splice(index, 1);
+    request.cancelQueued();
+    this.#dispatch();
+  }
+
+  #onData(message: DataFromWorker): void {
+    switch (message.type) {
+      case "tokens":
+        for (const item of message.items) this.#onBoard.get(item.request)?.tokens(item);
+        return;
+      case "warning":
+        return this.#onBoard.get(message.request)?.warning(message);
+      case "done":
+        this.#leave(message.request)?.done(message, this.#worker?.info());
+        return this.#dispatch();
+      case "error":
+        this.#leave(message.request)?.fail(new GlimpseError(message.code, message.message, message), message.media);
+        return this.#dispatch();
+      default:
+        return message satisfies never;
+    }
+  }
+
+  #leave(id: string): Request | undefined {
+    const request = this.#onBoard.get(id);
+    this.#onBoard.delete(id);
+    return request;
+  }
+
+  /** Gives every request that has none its ending. */
+  #end(error: GlimpseError): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = error;
+    const requests = [...this.#onBoard.values(), ...this.#queue];
+    this.#onBoard.clear();
+    this.#queue.length = 0;
+    for (const request of requests) request.fail(error);
+  }
+}

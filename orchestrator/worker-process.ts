@@ -1,0 +1,106 @@
+import { delimiter } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { execa } from "execa";
+import type { StartMessage } from "../protocol/messages.ts";
+import type { ExitReason } from "./exit-reason.ts";
+import { workerSource } from "./package-root.ts";
+
+export interface LogLine {
+  stream: "stdout" | "stderr";
+  line: string;
+}
+
+/** How long each step of `stop` waits for the process before the next, harsher one. */
+const GRACE_MS = 2_000;
+const KEPT_LINES = 20;
+
+/** The child itself: the only place that spawns, signals or reaps a worker. */
+export class WorkerProcess {
+  readonly pid: number | undefined;
+  readonly exited: Promise<ExitReason>;
+  readonly #stderr: string[] = [];
+
+  constructor(python: string, start: StartMessage, onLog: (log: LogLine) => void) {
+    const child = execa(python, ["-P", "-m", "glimpse_worker"], {
+      // Its own process group, so that `stop` reaches its children as well, and Ctrl-C in a terminal only us.
+      detached: true,
+      stdin: "pipe",
+      // A worker logs for as long as it lives: nothing is kept but the tail below.
+      buffer: false,
+      reject: false,
+      env: workerEnvironment(),
+    });
+    this.pid = child.pid;
+    this.exited = new Promise((resolve) => {
+      child.once("exit", (code, signal) => resolve(exitReason(code, signal)));
+      void child.then((result) => {
+        if (this.pid === undefined) resolve({ kind: "not-spawned", message: result.shortMessage ?? "unknown reason" });
+      });
+    });
+    // A worker that dies at once closes its end: `exited` tells, the broken pipe adds nothing.
+    child.stdin.on("error", () => {});
+    // stdin stays open: its end tells the worker that we are gone.
+    child.stdin.write(`${JSON.stringify(start)}\n`);
+    for (const stream of ["stdout", "stderr"] as const) {
+      void this.#read(child.iterable({ from: stream }), stream, onLog);
+    }
+    void this.exited.then(() => this.#signal("SIGKILL"));
+  }
+
+  async #read(lines: AsyncIterable<string>, stream: LogLine["stream"], onLog: (log: LogLine) => void) {
+    for await (const line of lines) {
+      if (stream === "stderr" && this.#stderr.push(line) > KEPT_LINES) this.#stderr.shift();
+      onLog({ stream, line });
+    }
+  }
+
+  /** The last lines that the worker wrote to stderr. */
+  stderrTail(): string {
+    return this.#stderr.join("\n");
+  }
+
+  /** Waits for the process to leave by itself, then SIGTERM, then SIGKILL, to the whole process group. */
+  async stop(): Promise<ExitReason> {
+    if (!(await this.#exitsWithin(GRACE_MS))) {
+      this.#signal("SIGTERM");
+      if (!(await this.#exitsWithin(GRACE_MS))) this.kill();
+    }
+    return this.exited;
+  }
+
+  kill(): void {
+    this.#signal("SIGKILL");
+  }
+
+  async #exitsWithin(milliseconds: number): Promise<boolean> {
+    const timer = new AbortController();
+    const timeout = delay(milliseconds, false, { signal: timer.signal }).catch(() => false);
+    const exited = await Promise.race([this.exited.then(() => true), timeout]);
+    timer.abort();
+    return exited;
+  }
+
+  #signal(signal: NodeJS.Signals): void {
+    if (this.pid === undefined) return;
+    try {
+      process.kill(-this.pid, signal);
+    } catch (error) {
+      // ESRCH: nobody of the group is left.
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    }
+  }
+}
+
+function exitReason(code: number | null, signal: NodeJS.Signals | null): ExitReason {
+  return signal === null ? { kind: "exited", code: code ?? 0 } : { kind: "signalled", signal };
+}
+
+function workerEnvironment(): NodeJS.ProcessEnv {
+  const inherited = process.env["PYTHONPATH"];
+  return {
+    PYTHONPATH: inherited ? `${workerSource}${delimiter}${inherited}` : workerSource,
+    PYTHONUNBUFFERED: "1",
+    PYTHONUTF8: "1",
+    HF_HUB_DISABLE_TELEMETRY: "1",
+  };
+}

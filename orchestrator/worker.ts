@@ -1,0 +1,247 @@
+import { randomBytes } from "node:crypto";
+import { decodeControl, decodeData, encode, MAX_HEADER_BYTES } from "../protocol/codec.ts";
+import { GlimpseError } from "../protocol/errors.ts";
+import {
+  type ControlFromWorker,
+  type ControlToWorker,
+  type DataFromWorker,
+  type GenerateMessage,
+  PROTOCOL_VERSION,
+  type ReadyMessage,
+  type StartMessage,
+} from "../protocol/messages.ts";
+import { Channel } from "./channel.ts";
+import type { WorkerEvent, WorkerInfo, WorkerStateName } from "./events.ts";
+import { describeExit, type ExitReason } from "./exit-reason.ts";
+import { makeSocketDirectory, type SocketDirectory } from "./socket-directory.ts";
+import { WorkerProcess } from "./worker-process.ts";
+
+/** What a worker is to run; the rest of the start-up line is the worker's own business. */
+export type WorkerSettings = Pick<StartMessage, "model" | "revision" | "hubToken" | "device" | "dtype" | "engine">;
+
+export interface WorkerOptions {
+  id: string;
+  generation: number;
+  python: string;
+  settings: WorkerSettings;
+}
+
+export interface WorkerListener {
+  onEvent(event: WorkerEvent): void;
+  onData(message: DataFromWorker): void;
+  /** Called once, when the worker takes no more requests: it failed, died or was stopped. */
+  onEnd(error: GlimpseError): void;
+}
+
+/** A Python that cannot even say hello within this time will not. */
+const HELLO_WITHIN_MS = 60_000;
+const EXIT_PACKAGES_MISSING = 78;
+
+/** One Python worker: its process, its two channels, and the hand-shake between them. */
+export class Worker {
+  readonly #options: WorkerOptions;
+  readonly #listener: WorkerListener;
+  readonly #process: WorkerProcess;
+  readonly #control: Channel;
+  readonly #data: Channel;
+  readonly #directory: SocketDirectory;
+  readonly #secret: string;
+  readonly #helloTimer: NodeJS.Timeout;
+  #state: WorkerStateName = "starting";
+  #ready: ReadyMessage | undefined;
+  #settleReady!: { resolve: (ready: ReadyMessage) => void; reject: (error: GlimpseError) => void };
+  readonly ready: Promise<ReadyMessage>;
+
+  private constructor(
+    options: WorkerOptions,
+    listener: WorkerListener,
+    place: { directory: SocketDirectory; control: Channel; data: Channel },
+  ) {
+    this.#options = options;
+    this.#listener = listener;
+    this.#directory = place.directory;
+    this.#control = place.control;
+    this.#data = place.data;
+    this.#secret = randomBytes(32).toString("base64url");
+    this.ready = new Promise((resolve, reject) => {
+      this.#settleReady = { resolve, reject };
+    });
+    // Whoever waits for `ready` sees the rejection; nobody has to.
+    this.ready.catch(() => {});
+    this.#process = new WorkerProcess(options.python, this.#startMessage(), (log) =>
+      listener.onEvent({ type: "log", worker: options.id, ...log }),
+    );
+    this.#helloTimer = setTimeout(() => this.#fail(this.#noHello()), HELLO_WITHIN_MS);
+    void this.#process.exited.then((exit) => this.#exited(exit));
+    void this.#receive(this.#control, (frame) => this.#onControl(decodeControl(frame)));
+    void this.#receive(this.#data, (frame) => this.#listener.onData(decodeData(frame)));
+  }
+
+  static async start(options: WorkerOptions, listener: WorkerListener): Promise<Worker> {
+    const directory = await makeSocketDirectory();
+    const control = await Channel.bind(`ipc://${directory.control}`, MAX_HEADER_BYTES);
+    const data = await Channel.bind(`ipc://${directory.data}`, MAX_HEADER_BYTES);
+    return new Worker(options, listener, { directory, control, data });
+  }
+
+  info(): WorkerInfo {
+    return {
+      id: this.#options.id,
+      pid: this.#process.pid,
+      state: this.#state,
+      device: this.#ready?.device,
+      model: this.#ready?.model,
+      dtype: this.#ready?.dtype,
+      contextLength: this.#ready?.contextLength,
+      versions: this.#ready?.versions,
+    };
+  }
+
+  /** `frames` are the raw media, in the order of the header's `media`; they must not change any more. */
+  generate(header: GenerateMessage, frames: readonly Uint8Array[]): void {
+    this.#data.send([encode(header), ...frames]);
+  }
+
+  control(message: ControlToWorker): void {
+    this.#control.send([encode(message)]);
+  }
+
+  /** Ends the worker, politely first. Resolves when the process is gone and its sockets are removed. */
+  async stop(): Promise<ExitReason> {
+    if (!this.#hasEnded()) {
+      this.#enter("stopping");
+      this.control({ type: "shutdown" });
+    }
+    const exit = await this.#process.stop();
+    await this.#close();
+    return exit;
+  }
+
+  #startMessage(): StartMessage {
+    return {
+      type: "start",
+      protocol: PROTOCOL_VERSION,
+      generation: this.#options.generation,
+      token: this.#secret,
+      control: `ipc://${this.#directory.control}`,
+      data: `ipc://${this.#directory.data}`,
+      parentPid: process.pid,
+      ...this.#options.settings,
+    };
+  }
+
+  /** The one place where bytes of a worker enter. */
+  async #receive(channel: Channel, handle: (frame: Uint8Array) => void): Promise<void> {
+    for await (const [frame, ...more] of channel.receive()) {
+      if (this.#hasEnded()) return;
+      try {
+        if (frame === undefined || more.length > 0) {
+          throw new GlimpseError("PROTOCOL_ERROR", `a message of the worker has ${more.length + 1} frames, expected 1`);
+        }
+        handle(frame);
+      } catch (error) {
+        if (!GlimpseError.is(error)) throw error;
+        this.#end("failed", error);
+        this.#process.kill();
+        return;
+      }
+    }
+  }
+
+  #onControl(message: ControlFromWorker): void {
+    switch (message.type) {
+      case "hello":
+        this.#checkHello(message);
+        clearTimeout(this.#helloTimer);
+        return this.#enter("loading");
+      case "loading":
+        return this.#listener.onEvent({ ...message, worker: this.#options.id });
+      case "ready":
+        if (this.#state !== "loading") return;
+        this.#ready = message;
+        this.#enter("ready");
+        return this.#settleReady.resolve(message);
+      case "failed":
+        return this.#fail(new GlimpseError(message.code, message.message, message));
+      case "fault":
+        return this.#fail(new GlimpseError("PROTOCOL_ERROR", `the worker refused a message: ${message.message}`));
+      default:
+        return message satisfies never;
+    }
+  }
+
+  #checkHello(hello: ControlFromWorker & { type: "hello" }): void {
+    if (hello.protocol !== PROTOCOL_VERSION) {
+      throw new GlimpseError(
+        "PROTOCOL_MISMATCH",
+        `the worker speaks protocol ${hello.protocol}, this library ${PROTOCOL_VERSION}`,
+        { hint: "Remove other copies of glimpse_worker from PYTHONPATH and from the Python environment." },
+      );
+    }
+    if (hello.token !== this.#secret || hello.generation !== this.#options.generation) {
+      throw new GlimpseError("PROTOCOL_MISMATCH", "a process that we did not start said hello on the worker's socket");
+    }
+  }
+
+  async #exited(exit: ExitReason): Promise<void> {
+    if (this.#state === "stopping") this.#end("stopped", new GlimpseError("DISPOSED", "the worker was stopped"));
+    this.#end("failed", this.#ready === undefined ? this.#diedAtStart(exit) : this.#died(exit));
+    await this.#close();
+  }
+
+  #died(exit: ExitReason): GlimpseError {
+    return new GlimpseError("WORKER_LOST", `the worker ${this.#options.id} ${describeExit(exit)}`, {
+      hint: "Its last words are in the error's cause; launch() starts a new one.",
+      cause: this.#process.stderrTail(),
+    });
+  }
+
+  #diedAtStart(exit: ExitReason): GlimpseError {
+    const tail = this.#process.stderrTail();
+    if (exit.kind === "exited" && exit.code === EXIT_PACKAGES_MISSING) {
+      return new GlimpseError("PYTHON_DEPS_MISSING", `${this.#options.python}: ${tail}`, {
+        hint: "Run `npx glimpse setup`, or give launch({ python }) an interpreter that has the packages.",
+      });
+    }
+    const words = tail === "" ? "it wrote nothing to stderr" : `its last words:\n${tail}`;
+    return new GlimpseError("WORKER_START_FAILED", `the worker ${describeExit(exit)} before it was ready; ${words}`, {
+      hint: "Run `npx glimpse setup` if the Python environment is incomplete.",
+    });
+  }
+
+  #noHello(): GlimpseError {
+    const seconds = HELLO_WITHIN_MS / 1000;
+    return new GlimpseError("WORKER_START_FAILED", `the worker said nothing within ${seconds} s of its start`, {
+      hint: `Check that \`${this.#options.python} -c "import zmq"\` ends quickly.`,
+    });
+  }
+
+  /** Ends a worker that is about to leave, or should be. */
+  #fail(error: GlimpseError): void {
+    this.#end("failed", error);
+    void this.#process.stop();
+  }
+
+  #end(name: "stopped" | "failed", error: GlimpseError): void {
+    if (this.#hasEnded()) return;
+    this.#enter(name);
+    clearTimeout(this.#helloTimer);
+    this.#settleReady.reject(error);
+    this.#listener.onEnd(error);
+  }
+
+  #hasEnded(): boolean {
+    return this.#state === "stopped" || this.#state === "failed";
+  }
+
+  async #close(): Promise<void> {
+    this.#control.close();
+    this.#data.close();
+    await this.#directory.remove();
+  }
+
+  #enter(state: WorkerStateName): void {
+    this.#state = state;
+    this.#listener.onEvent({ type: "state", worker: this.#options.id, state });
+  }
+}

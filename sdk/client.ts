@@ -1,0 +1,40 @@
+import type { WorkerInfo } from "../orchestrator/events.ts";
+import type { Transport } from "../orchestrator/transport.ts";
+import type { GenerateInput } from "./request/prepare.ts";
+import type { GenerateResult } from "./result.ts";
+import { GenerationStream } from "./stream.ts";
+
+/** A running model. Made by `launch()`; `close()` it, or declare it with `await using`. */
+export class Glimpse implements AsyncDisposable {
+  readonly #transport: Transport;
+  readonly #allowHosts: readonly string[];
+
+  constructor(transport: Transport, options: { allowHosts: readonly string[] }) {
+    this.#transport = transport;
+    this.#allowHosts = [...options.allowHosts];
+  }
+
+  /** Sends a request and resolves with the whole result. Rejects with a GlimpseError, never with anything else. */
+  generate(input: GenerateInput): Promise<GenerateResult> {
+    return this.stream(input).result;
+  }
+
+  /** Sends a request at once and returns a handle for its events, its result and its cancelling. Never throws. */
+  stream(input: GenerateInput): GenerationStream {
+    return new GenerationStream(this.#transport, input, this.#allowHosts);
+  }
+
+  /** The workers as they are now. */
+  workers(): WorkerInfo[] {
+    return this.#transport.workers();
+  }
+
+  /** Ends running requests with DISPOSED and the workers with them; resolves when no process is left. */
+  close(): Promise<void> {
+    return this.#transport.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

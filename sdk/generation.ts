@@ -1,0 +1,112 @@
+import type { RequestEvent } from "../orchestrator/transport.ts";
+import { GlimpseError } from "../protocol/errors.ts";
+import type { Part } from "../protocol/messages.ts";
+import type { Box, GenerateResult, PartialResult, StreamEvent, Warning } from "./result.ts";
+
+/** The endings of a request that come with a result. */
+export type Ending = Omit<RequestEvent & { type: "done" }, "type">;
+
+/** Gathers what one request generates. Knows no promise and no socket. */
+export class Generation {
+  readonly #requestId: string;
+  readonly #calledAt = performance.now();
+  #preparedMs = 0;
+  #firstTokenMs: number | undefined;
+  #labels: readonly string[] = [];
+  #seed = 0;
+  #text = "";
+  #thinking = "";
+  #raw = "";
+  readonly #boxes: Box[] = [];
+  readonly #tokenIds: number[] = [];
+  readonly #warnings: Warning[] = [];
+
+  constructor(requestId: string) {
+    this.#requestId = requestId;
+  }
+
+  /** `labels` name the media, so that messages of the worker can say which one they mean. */
+  prepared(seed: number, labels: readonly string[]): void {
+    this.#seed = seed;
+    this.#labels = labels;
+    this.#preparedMs = performance.now() - this.#calledAt;
+  }
+
+  tokens({ ids, parts }: { ids: readonly number[]; parts: readonly Part[] }): StreamEvent[] {
+    if (ids.length > 0) this.#firstTokenMs ??= performance.now() - this.#calledAt;
+    for (const id of ids) this.#tokenIds.push(id);
+    return parts.flatMap((part) => this.#part(part));
+  }
+
+  #part(part: Part): StreamEvent[] {
+    switch (part.kind) {
+      case "thinking":
+        this.#thinking += part.text;
+        this.#raw += part.text;
+        return [{ type: "thinking", text: part.text }];
+      case "text":
+        this.#text += part.text;
+        this.#raw += part.text;
+        return [{ type: "text", text: part.text }];
+      case "markup":
+        this.#raw += part.text;
+        return [];
+      case "box": {
+        const [left = 0, top = 0, right = 0, bottom = 0] = part.box;
+        const box: Box = { image: part.image, box: [left, top, right, bottom] };
+        this.#boxes.push(box);
+        return [{ type: "box", ...box }];
+      }
+      default:
+        return part satisfies never;
+    }
+  }
+
+  warning({ code, message, media }: RequestEvent & { type: "warning" }): StreamEvent {
+    const warning: Warning = { code, message: this.#naming(message, media) };
+    this.#warnings.push(warning);
+    return { type: "warning", ...warning };
+  }
+
+  /** The same error with the name of the medium at fault, and with what there is. */
+  error(error: GlimpseError, media?: number): GlimpseError<PartialResult> {
+    const { code, hint, traceback, cause } = error;
+    const details = { hint, traceback, cause, requestId: this.#requestId, partial: this.partial() };
+    return new GlimpseError(code, this.#naming(error.message, media), details);
+  }
+
+  #naming(message: string, media: number | undefined): string {
+    const label = media === undefined ? undefined : this.#labels[media];
+    return label === undefined ? message : `${label}: ${message}`;
+  }
+
+  partial(): PartialResult {
+    return {
+      text: this.#text,
+      thinking: this.#thinking,
+      boxes: [...this.#boxes],
+      raw: this.#raw,
+      tokenIds: [...this.#tokenIds],
+      requestId: this.#requestId,
+      seed: this.#seed,
+      warnings: [...this.#warnings],
+    };
+  }
+
+  result({ finishReason, usage, timing, worker }: Ending): GenerateResult {
+    const decoded = usage.completionTokens - 1;
+    return {
+      ...this.partial(),
+      finishReason,
+      usage,
+      timing: {
+        queueMs: timing.queueMs,
+        preprocessMs: this.#preparedMs + timing.preprocessMs,
+        firstTokenMs: this.#firstTokenMs,
+        totalMs: performance.now() - this.#calledAt,
+        tokensPerSecond: decoded > 0 && timing.decodeMs > 0 ? (decoded * 1000) / timing.decodeMs : undefined,
+      },
+      worker: worker && { id: worker.id, pid: worker.pid, device: worker.device },
+    };
+  }
+}

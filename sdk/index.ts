@@ -1,0 +1,8 @@
+export type { WorkerEvent, WorkerInfo, WorkerStateName } from "../orchestrator/events.ts";
+export { type ErrorCode, errorCodes, GlimpseError, type GlimpseErrorDetails } from "../protocol/errors.ts";
+export type { Device, Dtype, FinishReason, Usage, WarningCode } from "../protocol/messages.ts";
+export type { Glimpse } from "./client.ts";
+export { type LaunchOptions, launch } from "./launch.ts";
+export { type ImageRef, type ImageSource, image, type VideoInput, type VideoRef, video } from "./media/image.ts";
+export type { GenerateResult, PartialResult, Box, StreamEvent, Timing, Warning } from "./result.ts";
+export type { GenerationStream } from "./stream.ts";

@@ -1,0 +1,64 @@
+import type { Device, FinishReason, Usage, WarningCode } from "../protocol/messages.ts";
+
+export interface Box {
+  /** Which picture of the request (or which video), counted from 0. */
+  image: number;
+  /** Left, top, right, bottom in pixels of the original picture, after its EXIF orientation. */
+  box: readonly [left: number, top: number, right: number, bottom: number];
+}
+
+/** Something that the caller should know although the request goes on. */
+export interface Warning {
+  code: WarningCode;
+  message: string;
+}
+
+/** All times in milliseconds. */
+export interface Timing {
+  /** Waiting for the worker. */
+  queueMs: number;
+  /** Reading, fetching and decoding pictures, and building the prompt. */
+  preprocessMs: number;
+  /** From the call to the first token; undefined if there was none. */
+  firstTokenMs: number | undefined;
+  /** From the call to the end. */
+  totalMs: number;
+  /** Decoding speed after the first token; undefined for fewer than two tokens. */
+  tokensPerSecond: number | undefined;
+}
+
+/** What has been generated so far. An error carries it as `partial`. */
+export interface PartialResult {
+  /** The answer, without its tags. */
+  text: string;
+  /** The thinking, without its tags. */
+  thinking: string;
+  boxes: readonly Box[];
+  /** Everything as the model wrote it, special tokens included. */
+  raw: string;
+  /** The generated ids, the stop token included. */
+  tokenIds: readonly number[];
+  requestId: string;
+  /** The seed used: the caller's, or a drawn one. */
+  seed: number;
+  warnings: readonly Warning[];
+}
+
+export interface GenerateResult extends PartialResult {
+  /** `stop`: the model ended, or a stop string came; `length`: no tokens left to spend; `cancelled`: by `cancel()` or `break`. */
+  finishReason: FinishReason;
+  usage: Usage;
+  timing: Timing;
+  /** Undefined only when the request was cancelled before a worker had it. */
+  worker: { id: string; pid: number | undefined; device: Device | undefined } | undefined;
+}
+
+/** A closed union: a `switch` over `type` can be exhaustive. `finish` is the last event of a stream that ends well. */
+export type StreamEvent =
+  /** How many requests are ahead; 0 when the worker has it. */
+  | { type: "queued"; position: number }
+  | { type: "thinking"; text: string }
+  | { type: "text"; text: string }
+  | ({ type: "box" } & Box)
+  | ({ type: "warning" } & Warning)
+  | { type: "finish"; result: GenerateResult };

@@ -1,0 +1,139 @@
+import { randomInt, randomUUID } from "node:crypto";
+import type { RequestEvent, SubmittedRequest, Transport } from "../orchestrator/transport.ts";
+import { GlimpseError } from "../protocol/errors.ts";
+import { EventBuffer } from "./event-buffer.ts";
+import { Generation } from "./generation.ts";
+import { type GenerateInput, prepareRequest } from "./request/prepare.ts";
+import type { GenerateResult, StreamEvent } from "./result.ts";
+
+const NOTHING_DONE: Pick<RequestEvent & { type: "done" }, "usage" | "timing" | "worker"> = {
+  usage: { promptTokens: 0, imageTokens: 0, thinkingTokens: 0, completionTokens: 0 },
+  timing: { queueMs: 0, preprocessMs: 0, prefillMs: 0, decodeMs: 0 },
+  worker: undefined,
+};
+
+/**
+ * One running request. It was sent when it was made; it can be iterated once, for its events, and is not a promise, so
+ * an async function may return it. Leaving the loop early cancels the request.
+ */
+export class GenerationStream implements AsyncIterable<StreamEvent> {
+  /**
+   * The whole result. Need not be awaited, and awaiting it needs no iteration. After `cancel()` or `break` it resolves
+   * with what there is and finishReason `cancelled`; it rejects with a GlimpseError, which carries what there is as
+   * `partial`, when the caller's signal fires or the request fails.
+   */
+  readonly result: Promise<GenerateResult>;
+  readonly #buffer = new EventBuffer();
+  readonly #generation: Generation;
+  #settle!: { resolve: (result: GenerateResult) => void; reject: (error: GlimpseError) => void };
+  readonly #preparing = new AbortController();
+  readonly #letGo: () => void;
+  #request: SubmittedRequest | undefined;
+  #cancelled = false;
+  #ended = false;
+  #iterated = false;
+
+  constructor(transport: Transport, input: GenerateInput, allowHosts: readonly string[]) {
+    const requestId = randomUUID();
+    this.#generation = new Generation(requestId);
+    this.result = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    // Who only iterates sees the error in the loop.
+    this.result.catch(() => {});
+    // Anything else than a signal is refused with the other options.
+    const signal = input?.signal instanceof AbortSignal ? input.signal : undefined;
+    const onAbort = () => this.#abort(signal?.reason);
+    signal?.addEventListener("abort", onAbort);
+    this.#letGo = () => signal?.removeEventListener("abort", onAbort);
+    if (signal?.aborted) onAbort();
+    else void this.#run(transport, requestId, input, allowHosts);
+  }
+
+  async #run(transport: Transport, id: string, input: GenerateInput, allowHosts: readonly string[]): Promise<void> {
+    try {
+      const { seed, labels, ...prepared } = await prepareRequest(input, {
+        allowHosts,
+        signal: this.#preparing.signal,
+        newSeed: () => randomInt(2 ** 32),
+      });
+      if (this.#ended) return;
+      this.#generation.prepared(seed, labels);
+      this.#request = transport.submit({ id, ...prepared }, (event) => this.#onEvent(event));
+    } catch (error) {
+      this.#fail(GlimpseError.is(error) ? error : new GlimpseError("GENERATION_FAILED", String(error), { cause: error }));
+    }
+  }
+
+  #onEvent(event: RequestEvent): void {
+    if (this.#ended) return;
+    switch (event.type) {
+      case "queued":
+        return this.#buffer.push(event);
+      case "tokens":
+        for (const part of this.#generation.tokens(event)) this.#buffer.push(part);
+        return;
+      case "warning":
+        return this.#buffer.push(this.#generation.warning(event));
+      case "done":
+        return this.#finish(this.#generation.result(event));
+      case "error":
+        return this.#fail(event.error, event.media);
+      default:
+        return event satisfies never;
+    }
+  }
+
+  /** Frees the worker. `result` resolves with what there is, unless the request has ended already. */
+  cancel(): void {
+    if (this.#ended || this.#cancelled) return;
+    this.#cancelled = true;
+    if (this.#request !== undefined) return this.#request.cancel();
+    this.#finish(this.#generation.result({ finishReason: "cancelled", ...NOTHING_DONE }));
+    this.#preparing.abort();
+  }
+
+  #abort(reason: unknown): void {
+    this.#request?.cancel();
+    this.#fail(new GlimpseError("ABORTED", "the request was aborted by its signal", { cause: reason }));
+    this.#preparing.abort(reason);
+  }
+
+  #finish(result: GenerateResult): void {
+    if (!this.#end()) return;
+    this.#buffer.push({ type: "finish", result });
+    this.#buffer.end();
+    this.#settle.resolve(result);
+  }
+
+  #fail(error: GlimpseError, media?: number): void {
+    if (!this.#end()) return;
+    const complete = this.#generation.error(error, media);
+    this.#buffer.fail(complete);
+    this.#settle.reject(complete);
+  }
+
+  /** Whether this is the ending of the request: the first one is. */
+  #end(): boolean {
+    if (this.#ended) return false;
+    this.#ended = true;
+    this.#letGo();
+    return true;
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<StreamEvent, undefined> {
+    if (this.#iterated) {
+      throw new GlimpseError("INVALID_REQUEST", "a stream can be iterated once, and this one has been", {
+        hint: "Await its `result`, or call stream() again.",
+      });
+    }
+    this.#iterated = true;
+    return {
+      next: () => this.#buffer.next(),
+      return: () => {
+        this.cancel();
+        return Promise.resolve({ done: true, value: undefined });
+      },
+    };
+  }
+}

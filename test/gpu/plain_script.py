@@ -1,0 +1,41 @@
+"""What a notebook user runs on a GPU today: AutoProcessor (with torchvision), chat template, generate, decode.
+
+python plain_script.py CHECKPOINT REQUESTS.json RESULTS.json
+Requests: [{"messages": [...], "max_new_tokens": n}] with {"type": "image", "url": path} content.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from transformers import AutoProcessor, Glm4vForConditionalGeneration
+
+
+def main() -> None:
+    checkpoint, requests, results = sys.argv[1:4]
+    processor = AutoProcessor.from_pretrained(checkpoint)
+    model = Glm4vForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.bfloat16, device_map="cuda:0")
+    answers = []
+    for request in json.loads(Path(requests).read_text()):
+        inputs = processor.apply_chat_template(
+            request["messages"],
+            tokenize=True,
+            add_generation_prompt=True,
+            return_dict=True,
+            return_tensors="pt",
+        ).to(model.device)
+        ids = model.generate(**inputs, max_new_tokens=request["max_new_tokens"], do_sample=False)
+        generated = ids[0][inputs["input_ids"].shape[1] :]
+        answers.append(
+            {
+                "promptTokens": inputs["input_ids"].shape[1],
+                "tokenIds": generated.tolist(),
+                "raw": processor.decode(generated, skip_special_tokens=False),
+            }
+        )
+    Path(results).write_text(json.dumps(answers))
+
+
+if __name__ == "__main__":
+    main()
