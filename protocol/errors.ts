@@ -60,10 +60,10 @@ export class GlimpseError<Partial = unknown> extends Error {
   override readonly name = "GlimpseError";
   readonly code: ErrorCode;
   readonly retryable: boolean;
-  readonly hint?: string;
-  readonly requestId?: string;
-  readonly partial?: Partial;
-  readonly traceback?: string;
+  declare readonly hint?: string;
+  declare readonly requestId?: string;
+  declare readonly partial?: Partial;
+  declare readonly traceback?: string;
   readonly [brand] = true;
 
   constructor(code: ErrorCode, message: string, details: GlimpseErrorDetails<Partial> = {}) {

@@ -1,6 +1,6 @@
 import type { WorkerInfo } from "../orchestrator/events.ts";
 import type { Transport } from "../orchestrator/transport.ts";
-import type { GenerateInput } from "./request/prepare.ts";
+import type { GenerateInput } from "./request/input.ts";
 import type { GenerateResult } from "./result.ts";
 import { GenerationStream } from "./stream.ts";
 

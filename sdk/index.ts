@@ -4,5 +4,16 @@ export type { Device, Dtype, FinishReason, Usage, WarningCode } from "../protoco
 export type { Glimpse } from "./client.ts";
 export { type LaunchOptions, launch } from "./launch.ts";
 export { type ImageRef, type ImageSource, image, type VideoInput, type VideoRef, video } from "./media/image.ts";
+export type {
+  Content,
+  GenerateInput,
+  ImageContent,
+  Message,
+  MessagesInput,
+  PromptInput,
+  TextContent,
+  VideoContent,
+} from "./request/input.ts";
+export type { GenerateOptions } from "./request/options.ts";
 export type { GenerateResult, PartialResult, Box, StreamEvent, Timing, Warning } from "./result.ts";
 export type { GenerationStream } from "./stream.ts";

@@ -3,7 +3,8 @@ import type { RequestEvent, SubmittedRequest, Transport } from "../orchestrator/
 import { GlimpseError } from "../protocol/errors.ts";
 import { EventBuffer } from "./event-buffer.ts";
 import { Generation } from "./generation.ts";
-import { type GenerateInput, prepareRequest } from "./request/prepare.ts";
+import type { GenerateInput } from "./request/input.ts";
+import { prepareRequest } from "./request/prepare.ts";
 import type { GenerateResult, StreamEvent } from "./result.ts";
 
 const NOTHING_DONE: Pick<RequestEvent & { type: "done" }, "usage" | "timing" | "worker"> = {

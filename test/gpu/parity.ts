@@ -3,10 +3,10 @@
  * node parity.js CHECKPOINT REQUESTS.json RESULTS.json; exits with 1 when one differs.
  */
 import { readFileSync } from "node:fs";
-import { type ContentPart, launch, type Message } from "../../sdk/index.ts";
+import { type Content, launch, type Message } from "../../sdk/index.ts";
 
 interface PlainRequest {
-  messages: { role: "user"; content: ContentPart[] }[];
+  messages: { role: "user"; content: Content[] }[];
   max_new_tokens: number;
 }
 interface PlainAnswer {

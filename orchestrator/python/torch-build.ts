@@ -1,0 +1,63 @@
+import { access } from "node:fs/promises";
+import { execa } from "execa";
+
+export const torchVersion = "2.13.0";
+
+export const torchBuilds = ["cpu", "cuda", "rocm"] as const;
+
+/** Which build of torch an environment has: for no GPU, for NVIDIA's, or for AMD's. */
+export type TorchBuild = (typeof torchBuilds)[number];
+
+/** One way to get a build: what to ask pip for, and where, if not from the configured index. */
+export interface TorchSource {
+  requirement: string;
+  index?: string;
+}
+
+const ownIndex = "https://download.pytorch.org/whl";
+/** The newest ROCm that PyTorch built this version for. */
+const rocmVersion = "7.2";
+
+/** Where to look for a build, in this order: the next source is for an index that lacks the distribution. */
+export function torchSources(build: TorchBuild, platform = process.platform): readonly TorchSource[] {
+  switch (build) {
+    case "cpu": {
+      // macOS has one build only, and it has no local version.
+      if (platform === "darwin") return [{ requirement: `torch==${torchVersion}` }];
+      const requirement = `torch==${torchVersion}+cpu`;
+      return [{ requirement }, { requirement, index: `${ownIndex}/cpu` }];
+    }
+    case "cuda":
+      // PyPI's Linux wheel is the CUDA build. Two equal signs would accept 2.13.0+cpu as well.
+      return [{ requirement: `torch===${torchVersion}` }];
+    case "rocm":
+      return [{ requirement: `torch==${torchVersion}+rocm${rocmVersion}`, index: `${ownIndex}/rocm${rocmVersion}` }];
+  }
+}
+
+/** The build for the GPU that this machine shows, or `cpu`. */
+export async function detectTorchBuild(env = process.env): Promise<TorchBuild> {
+  if (process.platform === "darwin") return "cpu";
+  if (await answers("nvidia-smi", ["-L"], env)) return "cuda";
+  if (await exists("/dev/kfd")) return "rocm";
+  if ((await answers("amd-smi", ["list"], env)) || (await answers("rocm-smi", [], env))) return "rocm";
+  return "cpu";
+}
+
+async function answers(command: string, args: string[], env: NodeJS.ProcessEnv): Promise<boolean> {
+  const { failed, stdout } = await execa(command, args, {
+    env,
+    extendEnv: false,
+    stdin: "ignore",
+    reject: false,
+    timeout: 10_000,
+  });
+  return !failed && stdout.trim() !== "";
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,134 @@
+import http from "node:http";
+import https from "node:https";
+import { createRequire } from "node:module";
+import type { AxiosError, AxiosResponse } from "axios";
+import { MAX_MEDIA_BYTES } from "../../protocol/codec.ts";
+import { GlimpseError } from "../../protocol/errors.ts";
+import { followSignals } from "./abort.ts";
+import { type Address, checkDestination, type Resolve, resolveWithSystem } from "./destination.ts";
+import { tooLarge } from "./format.ts";
+import { plainUrl } from "./url.ts";
+
+export interface FetchLimits {
+  /** For everything: names, all hops and the body. */
+  totalMs: number;
+  maxRedirects: number;
+  /** Bytes of the body, decompressed. */
+  maxBytes: number;
+  resolve: Resolve;
+}
+
+export const fetchLimits: FetchLimits = {
+  totalMs: 30_000,
+  maxRedirects: 5,
+  maxBytes: MAX_MEDIA_BYTES,
+  resolve: resolveWithSystem,
+};
+
+/**
+ * The body behind an http(s) URL. Rejects with FETCH_REFUSED, FETCH_FAILED or IMAGE_TOO_LARGE, or with the signal's
+ * reason. Environment proxies are not used: behind one, the address that is reached could not be checked.
+ */
+export async function fetchBytes(
+  address: string,
+  allowHosts: ReadonlySet<string>,
+  limits: FetchLimits,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  const { controller, release } = followSignals([signal]);
+  const timer = setTimeout(() => controller.abort(outOfTime(address, limits.totalMs)), limits.totalMs);
+  try {
+    return await followRedirects(new URL(address), allowHosts, limits, controller.signal);
+  } finally {
+    clearTimeout(timer);
+    release();
+  }
+}
+
+async function followRedirects(
+  start: URL,
+  allowHosts: ReadonlySet<string>,
+  limits: FetchLimits,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  let url = start;
+  for (let hop = 0; hop <= limits.maxRedirects; hop++) {
+    const addresses = await checkDestination(url, allowHosts, limits.resolve, signal);
+    const response = await request(url, addresses, limits.maxBytes, signal);
+    if (response.status === 200) return response.data;
+    url = redirectTarget(url, response);
+  }
+  throw failed(start, `it redirects more than ${limits.maxRedirects} times`, "Use the address that it ends at.");
+}
+
+/** One GET, without redirects, to addresses that have been checked. */
+async function request(
+  url: URL,
+  addresses: Address[],
+  maxBytes: number,
+  signal: AbortSignal,
+): Promise<AxiosResponse<Buffer>> {
+  // Loaded when the first URL is read: programs without URLs need not wait for it.
+  const { Axios, isAxiosError } = await import("axios");
+  signal.throwIfAborted();
+  // A bare Axios and fresh agents: the program's own axios defaults, interceptors, agents and proxies (with their
+  // credentials) are not for strangers' servers, and a connection left open by others was not checked.
+  const client = new Axios({
+    adapter: "http",
+    responseType: "arraybuffer",
+    maxRedirects: 0,
+    maxContentLength: maxBytes,
+    proxy: false,
+    httpAgent: new http.Agent({ keepAlive: false }),
+    httpsAgent: new https.Agent({ keepAlive: false }),
+    headers: { "User-Agent": userAgent(), Accept: "image/png, image/jpeg, image/webp, image/gif" },
+  });
+  try {
+    return await client.get<Buffer>(url.href, { signal, lookup: pinned(addresses) });
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!isAxiosError(error)) throw error;
+    throw isTooLong(error) ? tooLarge(plainUrl(url), undefined) : unanswered(url, error);
+  }
+}
+
+/** A `lookup` that asks nobody. */
+function pinned(addresses: Address[]) {
+  return (_hostname: string, _options: object, done: (error: null, addresses: Address[]) => void): void =>
+    done(null, addresses);
+}
+
+function isTooLong(error: AxiosError): boolean {
+  return error.message.startsWith("maxContentLength");
+}
+
+/** The error of axios itself is not passed on: it holds the whole URL. */
+function unanswered(url: URL, error: AxiosError): GlimpseError {
+  const reason = (error.message || error.code || "unknown").replaceAll(url.href, plainUrl(url));
+  return failed(url, `no answer that can be read (${reason})`, "Check the address, or fetch it yourself.");
+}
+
+function redirectTarget(from: URL, response: AxiosResponse<Buffer>): URL {
+  const location: unknown = response.headers["location"];
+  const redirects = [301, 302, 303, 307, 308].includes(response.status) && typeof location === "string";
+  if (!redirects) {
+    const secret = response.status === 401 || response.status === 403;
+    const hint = secret ? "Fetch it yourself, with its credentials, and pass the bytes." : "Check the address.";
+    throw failed(from, `expected status 200, got ${response.status} ${response.statusText}`.trimEnd(), hint);
+  }
+  if (!URL.canParse(location, from.href)) throw failed(from, "it redirects to what is no URL", "Check the address.");
+  return new URL(location, from.href);
+}
+
+function failed(url: URL, what: string, hint: string): GlimpseError {
+  return new GlimpseError("FETCH_FAILED", `${plainUrl(url)}: ${what}`, { hint });
+}
+
+function outOfTime(address: string, ms: number): GlimpseError {
+  return failed(new URL(address), `expected all of it within ${ms / 1000} s`, "Fetch it yourself and pass the bytes.");
+}
+
+function userAgent(): string {
+  const { version } = createRequire(import.meta.url)("glimpse/package.json") as { version: string };
+  return `glimpse/${version} node/${process.versions.node}`;
+}

@@ -1,0 +1,68 @@
+import { constants } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { MAX_MEDIA_BYTES } from "../../protocol/codec.ts";
+import { GlimpseError } from "../../protocol/errors.ts";
+import { tooLarge } from "./format.ts";
+
+/** The bytes of a regular file of at most MAX_MEDIA_BYTES. */
+export async function readPictureFile(path: string, signal: AbortSignal): Promise<Uint8Array> {
+  const file = await openFile(path);
+  try {
+    const stat = await file.stat();
+    if (!stat.isFile()) throw notFound(path, stat.isDirectory() ? "a directory" : "a pipe, socket or device");
+    if (stat.size > MAX_MEDIA_BYTES) throw tooLarge(path, stat.size);
+    return await readToEnd(file, path, signal);
+  } finally {
+    await file.close();
+  }
+}
+
+async function openFile(path: string): Promise<FileHandle> {
+  try {
+    // Without O_NONBLOCK, opening a FIFO that nobody writes to never returns.
+    return await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  } catch (cause) {
+    throw notFound(path, reason((cause as NodeJS.ErrnoException).code));
+  }
+}
+
+/** The size that stat gave is not relied upon: the file may grow, and /proc reports 0. */
+async function readToEnd(file: FileHandle, path: string, signal: AbortSignal): Promise<Uint8Array> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of file.createReadStream({ autoClose: false, highWaterMark: 1024 * 1024 })) {
+    signal.throwIfAborted();
+    size += (chunk as Buffer).byteLength;
+    if (size > MAX_MEDIA_BYTES) throw tooLarge(path, undefined);
+    chunks.push(chunk as Buffer);
+  }
+  return Buffer.concat(chunks, size);
+}
+
+function reason(code: string | undefined): string {
+  switch (code) {
+    case "ENOENT":
+    case "ENOTDIR":
+      return "nothing";
+    case "EACCES":
+    case "EPERM":
+      return "one without permission to read it";
+    case "ENXIO":
+      return "a pipe, socket or device";
+    default:
+      return `the error ${code}`;
+  }
+}
+
+function notFound(path: string, got: string): GlimpseError {
+  const shown = path.length > 300 ? `${path.slice(0, 300)}…` : path;
+  return new GlimpseError("FILE_NOT_FOUND", `${shown}: expected a file that can be read, got ${got}`, {
+    hint: hint(path),
+  });
+}
+
+function hint(path: string): string {
+  if (/\/(?:iVBORw0KGgo|9j\/|UklGR|R0lGOD)/.test(path)) return "If this is base64, pass image({ base64 }).";
+  if (path.includes("/~")) return "~ is expanded by shells only: use os.homedir().";
+  return `Relative paths start at ${process.cwd()}.`;
+}

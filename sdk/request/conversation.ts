@@ -1,0 +1,154 @@
+import { GlimpseError } from "../../protocol/errors.ts";
+import type { GenerateMessage, WireContent } from "../../protocol/messages.ts";
+import { toVideo } from "../media/image.ts";
+import { fromBase64, type Source, toSource } from "../media/source.ts";
+import { describe, invalid, isRecord, refuseUnknownKeys } from "./invalid.ts";
+
+const MAX_PICTURES = 300;
+
+/** A picture or video of the request; `at` is its place in the input. */
+export type Medium =
+  | { kind: "image"; at: string; source: Source }
+  | { kind: "video"; at: string; frames: readonly Source[]; fps: number };
+
+type WireMessage = GenerateMessage["messages"][number];
+
+export interface Conversation {
+  messages: WireMessage[];
+  /** In the order in which the messages name them. */
+  media: Medium[];
+}
+
+/** Reads both forms of input, and refuses what no model could answer. Nothing is read from disk or network. */
+export function readConversation(input: Record<string, unknown>): Conversation {
+  const media: Medium[] = [];
+  const messages = input["messages"] === undefined ? readPrompt(input, media) : readMessages(input, media);
+  checkMedia(media);
+  return { messages, media };
+}
+
+function readPrompt(input: Record<string, unknown>, media: Medium[]): WireMessage[] {
+  const { prompt, images = [], video, system } = input;
+  if (prompt === undefined) throw invalid("input", "messages or prompt", undefined);
+  if (!Array.isArray(images)) throw invalid("images", "an array of pictures", images);
+  const content = images.map((image, index) => {
+    const at = `images[${index}]`;
+    return place(media, { kind: "image", at, source: toSource(image, at) });
+  });
+  if (video !== undefined) content.push(place(media, { kind: "video", at: "video", ...toVideo(video, "video") }));
+  const turn: WireMessage = {
+    role: "user",
+    content: [...content, { type: "text", text: filledText(prompt, "prompt") }],
+  };
+  if (system === undefined) return [turn];
+  return [{ role: "system", content: [{ type: "text", text: filledText(system, "system") }] }, turn];
+}
+
+function readMessages(input: Record<string, unknown>, media: Medium[]): WireMessage[] {
+  const extra = ["prompt", "images", "video", "system"].find((name) => input[name] !== undefined);
+  if (extra !== undefined) {
+    throw new GlimpseError("INVALID_REQUEST", `input: expected messages or prompt, got messages and ${extra}`, {
+      hint: `Move ${extra} into the messages, or use prompt alone.`,
+    });
+  }
+  const { messages } = input;
+  if (!Array.isArray(messages) || messages.length === 0) throw invalid("messages", "an array of messages", messages);
+  const turns = messages.map((message: unknown, index) => readMessage(message, `messages[${index}]`, media));
+  const last = turns.at(-1)?.role;
+  if (last !== "user") throw invalid(`messages[${turns.length - 1}].role`, '"user" in the last message', last);
+  return turns;
+}
+
+function readMessage(message: unknown, at: string, media: Medium[]): WireMessage {
+  if (!isRecord(message)) throw invalid(at, "{ role, content }", message);
+  refuseUnknownKeys(message, ["role", "content"], at);
+  const { role, content } = message;
+  if (role !== "system" && role !== "user" && role !== "assistant") {
+    throw invalid(`${at}.role`, '"system", "user" or "assistant"', role);
+  }
+  if (typeof content === "string") {
+    // An answer may have been empty, when all tokens went into the thinking; history must be able to hold it.
+    const text = role === "assistant" ? content : filledText(content, `${at}.content`);
+    return { role, content: [{ type: "text", text }] };
+  }
+  if (!Array.isArray(content) || content.length === 0) throw invalid(`${at}.content`, "a text or an array", content);
+  const items = content.map((item: unknown, index) => readContent(item, `${at}.content[${index}]`, role, media));
+  const filled = items.some((item) => item.type === "media" || item.text.trim() !== "");
+  if (!filled && role !== "assistant") throw invalid(`${at}.content`, "a text that is not empty", "");
+  return { role, content: items };
+}
+
+function readContent(item: unknown, at: string, role: WireMessage["role"], media: Medium[]): WireContent {
+  if (!isRecord(item)) throw invalid(at, '{ type: "text" | "image" | "video", … }', item);
+  const { type } = item;
+  if (role !== "user" && (type === "image" || type === "video")) {
+    throw invalid(`${at}.type`, `"text" in a message of the ${role}`, type, "Put it into a message of the user.");
+  }
+  switch (type) {
+    case "text":
+      refuseUnknownKeys(item, ["type", "text"], at);
+      return { type: "text", text: anyText(item["text"], `${at}.text`) };
+    case "image":
+      return place(media, { kind: "image", at, source: readImage(item, at) });
+    case "video":
+      refuseUnknownKeys(item, ["type", "video"], at);
+      return place(media, { kind: "video", at, ...toVideo(item["video"], `${at}.video`) });
+    default:
+      throw invalid(`${at}.type`, '"text", "image" or "video"', type);
+  }
+}
+
+const imageFields = ["url", "image", "path", "base64"];
+
+function readImage(item: Record<string, unknown>, at: string): Source {
+  refuseUnknownKeys(item, ["type", ...imageFields], at);
+  const given = imageFields.filter((name) => item[name] !== undefined);
+  const name = given[0];
+  if (name === undefined || given.length > 1) {
+    const got = given.length === 0 ? "none of them" : given.join(" and ");
+    throw new GlimpseError("INVALID_REQUEST", `${at}: expected one of ${imageFields.join(", ")}, got ${got}`);
+  }
+  const value = item[name];
+  if (name === "base64") return fromBase64(value, `${at}.base64`);
+  if (name === "path" && typeof value !== "string") throw invalid(`${at}.path`, "a path", value);
+  if (name === "url" && typeof value !== "string" && !(value instanceof URL))
+    throw invalid(`${at}.url`, "a URL", value);
+  return toSource(value, `${at}.${name}`);
+}
+
+function place(media: Medium[], medium: Medium): WireContent {
+  return { type: "media", index: media.push(medium) - 1 };
+}
+
+function anyText(value: unknown, at: string): string {
+  if (typeof value !== "string") throw invalid(at, "a text", value);
+  return value;
+}
+
+function filledText(value: unknown, at: string): string {
+  const text = anyText(value, at);
+  if (text.trim() === "") throw invalid(at, "a text that is not empty", value);
+  return text;
+}
+
+function checkMedia(media: readonly Medium[]): void {
+  const videos = media.filter((medium) => medium.kind === "video").length;
+  const pictures = media.length - videos;
+  if (videos > 0 && pictures > 0) {
+    throw new GlimpseError(
+      "MEDIA_MIX_UNSUPPORTED",
+      `input: expected pictures or one video, got both (${pictures} and ${videos})`,
+      {
+        hint: "Ask about them in separate requests, or pass some frames of the video as pictures.",
+      },
+    );
+  }
+  if (videos > 1) throw tooMany("one video", videos);
+  if (pictures > MAX_PICTURES) throw tooMany(`at most ${MAX_PICTURES} pictures`, pictures);
+}
+
+function tooMany(expected: string, got: number): GlimpseError {
+  return new GlimpseError("INVALID_REQUEST", `input: expected ${expected}, got ${describe(got)}`, {
+    hint: "Ask about them in separate requests.",
+  });
+}

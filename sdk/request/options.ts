@@ -1,0 +1,63 @@
+import { z } from "zod";
+import type { WireOptions } from "../../protocol/messages.ts";
+import { invalid } from "./invalid.ts";
+
+/**
+ * How to generate. The names are transformers' in camelCase. What is absent comes from the checkpoint's
+ * generation_config; a field that is `undefined` counts as absent.
+ */
+export interface GenerateOptions {
+  /** The most tokens to generate, thinking included. Default 8192; always cut to the context that the prompt leaves. */
+  maxNewTokens?: number | undefined;
+  /** 0 is greedy: always the most probable token. */
+  temperature?: number | undefined;
+  /** Sample from the most probable tokens whose probabilities add up to this much: above 0, at most 1. */
+  topP?: number | undefined;
+  /** Sample from this many most probable tokens. */
+  topK?: number | undefined;
+  /** Above 1 makes tokens that have occurred less probable, as transformers' repetition_penalty does. */
+  repetitionPenalty?: number | undefined;
+  /** 0 to 4294967295. The same request with the same seed gives the same tokens. Default: drawn, and reported. */
+  seed?: number | undefined;
+  /** The answer ends before any of these texts. They are not looked for in the thinking. */
+  stop?: string | readonly string[] | undefined;
+  /** Ends the request with the error ABORTED, whose `cause` is the signal's reason. */
+  signal?: AbortSignal | undefined;
+}
+
+type Shape = { [Name in keyof GenerateOptions]-?: z.ZodType<NonNullable<GenerateOptions[Name]>> };
+
+/** Each description is what the error message says was expected. */
+const shape = {
+  maxNewTokens: z.int().min(1).describe("a whole number of at least 1"),
+  temperature: z.number().min(0).describe("a number of at least 0"),
+  topP: z.number().gt(0).max(1).describe("a number above 0 and at most 1"),
+  topK: z.int().min(1).describe("a whole number of at least 1"),
+  repetitionPenalty: z.number().positive().describe("a number above 0"),
+  seed: z.int().min(0).max(0xffff_ffff).describe("a whole number from 0 to 4294967295"),
+  stop: z
+    .union([z.string().min(1), z.array(z.string().min(1))])
+    .describe("a string or an array of strings, none of them empty"),
+  signal: z.instanceof(AbortSignal).describe("an AbortSignal"),
+} satisfies Shape;
+
+const optionsSchema = z.object(shape).partial();
+
+export const optionNames = Object.keys(shape);
+
+export interface ParsedOptions {
+  wire: Omit<WireOptions, "seed"> & { seed?: number | undefined };
+  signal: AbortSignal | undefined;
+}
+
+/** Checks the options among the fields of `input`; the other fields are not its subject. */
+export function parseOptions(input: Record<string, unknown>): ParsedOptions {
+  const parsed = optionsSchema.safeParse(input);
+  if (!parsed.success) {
+    const name = String(parsed.error.issues[0]?.path[0]) as keyof Shape;
+    throw invalid(name, shape[name].description ?? "another value", input[name]);
+  }
+  const { stop, signal, ...rest } = parsed.data;
+  const stops = typeof stop === "string" ? [stop] : (stop ?? []);
+  return { wire: stops.length > 0 ? { ...rest, stop: stops } : rest, signal };
+}

@@ -1,0 +1,128 @@
+import { GlimpseError } from "../../protocol/errors.ts";
+import type { GenerateMessage, WireMedia, WireOptions } from "../../protocol/messages.ts";
+import { followSignals } from "../media/abort.ts";
+import { parseAllowHosts } from "../media/allow-hosts.ts";
+import { type FetchLimits, fetchLimits } from "../media/fetch.ts";
+import { type ReadContext, readPicture } from "../media/read.ts";
+import { type Source, snapshot, sourceKey, sourceLabel } from "../media/source.ts";
+import { type Medium, readConversation } from "./conversation.ts";
+import type { GenerateInput } from "./input.ts";
+import { invalid, isRecord, refuseUnknownKeys } from "./invalid.ts";
+import { optionNames, parseOptions } from "./options.ts";
+
+export type { GenerateInput } from "./input.ts";
+
+export interface PrepareContext {
+  /** `host:port` of private hosts that URLs may lead to. */
+  allowHosts: readonly string[];
+  /** Aborts the request, beside the caller's own signal. */
+  signal?: AbortSignal | undefined;
+  /** Draws a seed from 0 to 4294967295. */
+  newSeed: () => number;
+}
+
+/** A request as the worker takes it. */
+export interface PreparedRequest {
+  messages: GenerateMessage["messages"];
+  media: WireMedia[];
+  /** The bytes of every picture and video frame, in the order of `media`. */
+  frames: Uint8Array[];
+  /** What to call each medium in a message to the caller, in the order of `media`. */
+  labels: string[];
+  options: WireOptions;
+  seed: number;
+}
+
+const inputNames = ["messages", "prompt", "images", "video", "system", ...optionNames];
+const READS_AT_ONCE = 8;
+
+/**
+ * Checks a request and reads its pictures. All of `input` is taken before this returns its promise: the caller may
+ * change it, and the bytes in it, at once. Rejects with a GlimpseError. `limits` is for tests.
+ */
+export async function prepareRequest(
+  input: GenerateInput,
+  context: PrepareContext,
+  limits: FetchLimits = fetchLimits,
+): Promise<PreparedRequest> {
+  if (!isRecord(input)) throw invalid("input", "an object with messages or prompt", input);
+  refuseUnknownKeys(input, inputNames, "input");
+  const { wire, signal } = parseOptions(input);
+  const { messages, media } = readConversation(input);
+  const allowHosts = parseAllowHosts(context.allowHosts);
+  const pictures = distinctPictures(media);
+  const seed = wire.seed ?? context.newSeed();
+  const frames = await readAll(pictures, { allowHosts, limits }, [signal, context.signal]);
+  const bytesOf = (source: Source): Uint8Array => frames.get(sourceKey(source)) as Uint8Array;
+  return {
+    messages,
+    media: media.map((medium) => toWire(medium, bytesOf)),
+    frames: media.flatMap(sourcesOf).map(bytesOf),
+    labels: media.map(labelOf),
+    options: { ...wire, seed },
+    seed,
+  };
+}
+
+interface Picture {
+  key: unknown;
+  source: Source;
+  label: string;
+}
+
+/** Every source once, with the caller's bytes copied. */
+function distinctPictures(media: readonly Medium[]): Picture[] {
+  const pictures = new Map<unknown, Picture>();
+  for (const medium of media) {
+    for (const [index, source] of sourcesOf(medium).entries()) {
+      const key = sourceKey(source);
+      if (pictures.has(key)) continue;
+      const at = medium.kind === "image" ? medium.at : `${medium.at}.frames[${index}]`;
+      pictures.set(key, { key, source: snapshot(source), label: sourceLabel(source, at) });
+    }
+  }
+  return [...pictures.values()];
+}
+
+/** Whatever ends the reading first, a failure or a signal, ends all of it and is what this rejects with. */
+async function readAll(
+  pictures: readonly Picture[],
+  context: Omit<ReadContext, "signal">,
+  signals: readonly (AbortSignal | undefined)[],
+): Promise<Map<unknown, Uint8Array>> {
+  const { controller, release } = followSignals(signals, aborted);
+  const { signal } = controller;
+  const bytes = new Map<unknown, Uint8Array>();
+  const queue = pictures.values();
+  const readFromQueue = async (): Promise<void> => {
+    for (const { key, source, label } of queue) {
+      signal.throwIfAborted();
+      bytes.set(key, await readPicture(source, label, { ...context, signal }));
+    }
+  };
+  const readers = Array.from({ length: Math.min(READS_AT_ONCE, pictures.length) }, () =>
+    readFromQueue().catch((error: unknown) => controller.abort(error)),
+  );
+  await Promise.all(readers);
+  release();
+  signal.throwIfAborted();
+  return bytes;
+}
+
+function aborted(signal: AbortSignal): GlimpseError {
+  return new GlimpseError("ABORTED", "the request was aborted by its signal", { cause: signal.reason });
+}
+
+function sourcesOf(medium: Medium): readonly Source[] {
+  return medium.kind === "image" ? [medium.source] : medium.frames;
+}
+
+function labelOf(medium: Medium): string {
+  if (medium.kind === "image") return sourceLabel(medium.source, medium.at);
+  return `${medium.at} (video, ${medium.frames.length} frames)`;
+}
+
+function toWire(medium: Medium, bytesOf: (source: Source) => Uint8Array): WireMedia {
+  if (medium.kind === "image") return { kind: "image", bytes: bytesOf(medium.source).byteLength };
+  return { kind: "video", bytes: medium.frames.map((frame) => bytesOf(frame).byteLength), fps: medium.fps };
+}

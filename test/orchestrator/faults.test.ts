@@ -1,0 +1,138 @@
+import { mkdir, mkdtemp, readdir, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Worker as Thread } from "node:worker_threads";
+import { expect, test } from "vitest";
+import type { WorkerEvent } from "../../orchestrator/events.ts";
+import { GlimpseError } from "../../protocol/errors.ts";
+import { isAlive, ownWorkers, pidOf, startScripted, submit } from "./scripted.ts";
+
+const failure = (promise: Promise<unknown>): Promise<GlimpseError> =>
+  promise.then(
+    () => {
+      throw new Error("expected a failure");
+    },
+    (error: unknown) => {
+      if (GlimpseError.is(error)) return error;
+      throw error;
+    },
+  );
+
+test("a worker that crashes ends every request by name, and so do later ones", async () => {
+  const transport = await startScripted();
+  const running = submit(transport, "slow 2000");
+  await running.tokens(1);
+  const crashing = submit(transport, "crash 3");
+  const later = Array.from({ length: 5 }, () => submit(transport, "slow 2000"));
+  for (const { ending } of [running, crashing, ...later]) {
+    expect(await ending).toMatchObject({ type: "error", error: { code: "WORKER_LOST", retryable: true } });
+  }
+  expect(await submit(transport, "normal 1").ending).toMatchObject({ error: { code: "WORKER_LOST" } });
+  expect(transport.workers()).toMatchObject([{ state: "failed" }]);
+  await transport.close();
+});
+
+test("a worker that sends garbage is ended and its requests fail by name", async () => {
+  const transport = await startScripted();
+  const pid = pidOf(transport);
+  const running = submit(transport, "slow 2000");
+  await running.tokens(1);
+  expect(await submit(transport, "babble 3").ending).toMatchObject({ error: { code: "PROTOCOL_ERROR" } });
+  expect(await running.ending).toMatchObject({ error: { code: "PROTOCOL_ERROR" } });
+  await transport.close();
+  expect(isAlive(pid)).toBe(false);
+});
+
+test("closing ends what runs as DISPOSED, a hanging worker too, and leaves no process and no socket", async () => {
+  const before = await readdir(tmpdir());
+  const transport = await startScripted();
+  const pid = pidOf(transport);
+  const hanging = submit(transport, "hang 3");
+  await hanging.tokens(3);
+  await transport.close();
+  expect(await hanging.ending).toMatchObject({ error: { code: "DISPOSED" } });
+  expect(isAlive(pid)).toBe(false);
+  expect(transport.workers()).toMatchObject([{ state: "stopped" }]);
+  expect((await readdir(tmpdir())).filter((name) => name.startsWith("glimpse-") && !before.includes(name))).toEqual([]);
+  await transport.close();
+});
+
+test("a model that cannot be loaded is a named error with the worker's own words", async () => {
+  const error = await failure(startScripted("fail"));
+  expect(error.code).toBe("MODEL_NOT_FOUND");
+  expect(error.hint).toBeTruthy();
+});
+
+test("a worker that dies while it loads is an error that says how", async () => {
+  const error = await failure(startScripted("crash"));
+  expect(error).toMatchObject({ code: "WORKER_START_FAILED", message: expect.stringMatching(/exited with code|ended by/) });
+});
+
+test("loading is told stage by stage", async () => {
+  const events: WorkerEvent[] = [];
+  const transport = await startScripted("slow", { onEvent: (event) => events.push(event) });
+  await transport.close();
+  expect(events.filter((event) => event.type === "loading").map((event) => event.stage)).toContain("weights");
+  const states = events.filter((event) => event.type === "state").map((event) => event.state);
+  expect(states).toEqual(["loading", "ready", "stopping", "stopped"]);
+});
+
+test("a launch that hangs can be aborted, and nothing stays behind", async () => {
+  const controller = new AbortController();
+  const started = startScripted("hang", {
+    signal: controller.signal,
+    onEvent: (event) => {
+      if (event.type === "state" && event.state === "loading") controller.abort(new Error("too slow"));
+    },
+  });
+  expect(await failure(started)).toMatchObject({ code: "ABORTED", cause: new Error("too slow") });
+  expect(ownWorkers()).toEqual([]);
+});
+
+test("a signal that has fired already starts nothing that stays", async () => {
+  expect(await failure(startScripted("normal", { signal: AbortSignal.abort() }))).toMatchObject({ code: "ABORTED" });
+  expect(ownWorkers()).toEqual([]);
+});
+
+test("an interpreter that cannot be started is a named error", async () => {
+  expect(await failure(startScripted("normal", { python: "/no/such/python" }))).toMatchObject({
+    code: "WORKER_START_FAILED",
+    message: expect.stringContaining("/no/such/python"),
+  });
+});
+
+test("a Python without the packages to speak with is PYTHON_DEPS_MISSING", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "bare-python-"));
+  const python = join(directory, "python");
+  await writeFile(python, "#!/bin/sh\nexec python3 -S -E -c 'import sys; sys.stderr.write(\"no zmq\\n\"); sys.exit(78)'\n", {
+    mode: 0o755,
+  });
+  expect(await failure(startScripted("normal", { python }))).toMatchObject({
+    code: "PYTHON_DEPS_MISSING",
+    message: expect.stringContaining("no zmq"),
+    hint: expect.stringContaining("npx glimpse setup"),
+  });
+});
+
+test("launching in a worker_thread is refused, because the worker would die with the thread", async () => {
+  const code = `
+    import("tsx/esm/api")
+      .then(({ register }) => register())
+      .then(() => import("${new URL("./scripted.ts", import.meta.url).href}"))
+      .then(({ startScripted }) => startScripted())
+      .catch((error) => require("node:worker_threads").parentPort.postMessage(error.code));
+  `;
+  const thread = new Thread(code, { eval: true });
+  expect(await new Promise((resolve) => thread.once("message", resolve))).toBe("PLATFORM_UNSUPPORTED");
+  await thread.terminate();
+});
+
+test("the sockets of a process that was killed are taken away by the next one", async () => {
+  const dead = join(tmpdir(), "glimpse-dead00");
+  await mkdir(dead, { recursive: true });
+  await writeFile(join(dead, "control"), "");
+  const longAgo = new Date(Date.now() - 3_600_000);
+  await utimes(dead, longAgo, longAgo);
+  await (await startScripted()).close();
+  expect(await readdir(tmpdir())).not.toContain("glimpse-dead00");
+});

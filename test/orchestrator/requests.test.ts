@@ -1,0 +1,75 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Transport } from "../../orchestrator/transport.ts";
+import { startScripted, submit } from "./scripted.ts";
+
+let transport: Transport;
+beforeAll(async () => {
+  transport = await startScripted();
+});
+afterAll(async () => {
+  await transport.close();
+});
+
+test("a request streams its tokens and ends once", async () => {
+  const { events, ending } = submit(transport, "say hello world");
+  expect(await ending).toMatchObject({ type: "done", finishReason: "stop", worker: { id: "worker-0", state: "ready" } });
+  const parts = events.flatMap((event) => (event.type === "tokens" ? event.parts : []));
+  const text = parts.map((part) => (part.kind === "text" ? part.text : "")).join("");
+  expect(text).toBe("hello world");
+  expect(events.filter((event) => event.type === "done" || event.type === "error")).toHaveLength(1);
+});
+
+test("requests beyond the worker's slots wait in line and hear their place", async () => {
+  const running = Array.from({ length: 4 }, () => submit(transport, "slow 2000"));
+  await Promise.all(running.map((watched) => watched.tokens(1)));
+  const [first, second] = [submit(transport, "normal 1"), submit(transport, "normal 1")];
+  for (const { request } of running) request.cancel();
+  await Promise.all([...running, first, second].map((watched) => watched.ending));
+  expect(first.events[0]).toEqual({ type: "queued", position: 4 });
+  expect(second.events[0]).toEqual({ type: "queued", position: 5 });
+  for (const { events } of [first, second]) {
+    expect(events.filter((event) => event.type === "queued").at(-1)).toEqual({ type: "queued", position: 0 });
+    expect(events.at(-1)).toMatchObject({ type: "done", finishReason: "stop" });
+  }
+});
+
+test("a cancelled request ends as cancelled and sends nothing more", async () => {
+  const watched = submit(transport, "slow 2000");
+  await watched.tokens(2);
+  watched.request.cancel();
+  watched.request.cancel();
+  expect(await watched.ending).toMatchObject({ type: "done", finishReason: "cancelled" });
+  expect(watched.events.at(-1)?.type).toBe("done");
+});
+
+test("a request cancelled while it waits never reaches the worker", async () => {
+  const running = Array.from({ length: 4 }, () => submit(transport, "slow 2000"));
+  await Promise.all(running.map((watched) => watched.tokens(1)));
+  const waiting = submit(transport, "normal 5");
+  const atOnce = submit(transport, "normal 5");
+  atOnce.request.cancel();
+  await new Promise((resolve) => setImmediate(resolve));
+  waiting.request.cancel();
+  for (const { ending } of [waiting, atOnce]) {
+    expect(await ending).toMatchObject({ finishReason: "cancelled", worker: undefined, usage: { completionTokens: 0 } });
+  }
+  for (const { request } of running) request.cancel();
+  await Promise.all(running.map((watched) => watched.ending));
+});
+
+test("a request that runs out of memory fails by name and the next one works", async () => {
+  const other = submit(transport, "slow 50");
+  expect(await submit(transport, "oom 3").ending).toMatchObject({
+    type: "error",
+    error: { code: "GPU_OUT_OF_MEMORY", retryable: true },
+  });
+  expect(await submit(transport, "normal 3").ending).toMatchObject({ type: "done" });
+  expect(await other.ending).toMatchObject({ type: "done", finishReason: "stop" });
+});
+
+test("a request ends at its own limit", async () => {
+  expect(await submit(transport, "normal 50", { maxNewTokens: 5 }).ending).toMatchObject({
+    finishReason: "length",
+    usage: { completionTokens: 5 },
+  });
+});

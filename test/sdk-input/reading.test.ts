@@ -1,0 +1,150 @@
+import { once } from "node:events";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { type ImageSource, video } from "../../sdk/media/image.ts";
+import { failure, png, pngLike, prepare, writePicture } from "./pictures.ts";
+import { serve } from "./server.ts";
+
+describe("reading the pictures of a request", () => {
+  it("takes the bytes when it is called: what the caller does with them afterwards changes nothing", async () => {
+    const [bytes, other] = [Buffer.from(png), new Uint8Array(png)];
+    const images: ImageSource[] = [bytes, other.buffer, bytes];
+    const call = prepare({ prompt: "?", images });
+    bytes.fill(0);
+    other.fill(0);
+    images.length = 0;
+    const { frames } = await call;
+    expect(frames.map((frame) => Buffer.compare(frame, png))).toEqual([0, 0, 0]);
+    expect(frames[0]).toBe(frames[2]);
+  });
+
+  it("reads at most eight at once, and keeps their order", async () => {
+    const waiting: (() => void)[] = [];
+    let most = 0;
+    const server = await serve((request, response) => {
+      waiting.push(() => response.end(pngLike(request.url ?? "")));
+      most = Math.max(most, waiting.length);
+      // Eight are open or the last ones are: answer, the latest first.
+      if (waiting.length === 8 || server.requests.length === 20)
+        waiting
+          .splice(0)
+          .reverse()
+          .forEach((answer) => answer());
+    });
+    const images = Array.from({ length: 20 }, (_, index) => server.url(`/${index}`));
+    const { frames } = await prepare({ prompt: "?", images }, { allowHosts: [server.host] });
+    expect(frames.map(String)).toEqual(images.map((_, index) => String(pngLike(`/${index}`))));
+    expect(most).toBe(8);
+  });
+
+  it("gives up the others when one fails, and reports the first failure", async () => {
+    const server = await serve(() => {});
+    const closed: Promise<unknown>[] = [];
+    const arrived = new Promise<void>((resolve) => {
+      server.onRequest((request) => {
+        closed.push(once(request.socket, "close"));
+        if (closed.length === 2) resolve();
+      });
+    });
+    const blob = new Blob(["no picture"]);
+    blob.arrayBuffer = () => arrived.then(() => new ArrayBuffer(0));
+    const images = [server.url("/1"), blob, server.url("/2")];
+    const error = await failure(prepare({ prompt: "?", images }, { allowHosts: [server.host] }));
+    expect(error).toMatchObject({
+      code: "IMAGE_UNREADABLE",
+      message: expect.stringContaining("images[1] (Blob, 10 bytes)"),
+    });
+    await Promise.all(closed);
+  });
+
+  it("names the frame of a video that cannot be read", async () => {
+    const clip = video({ frames: [png, new Uint8Array(3)], fps: 1 });
+    expect((await failure(prepare({ prompt: "?", video: clip }))).message).toMatch(
+      /^video\.frames\[1\] \(Buffer, 3 bytes\)/,
+    );
+  });
+});
+
+describe("a signal that fires", () => {
+  const reason = new Error("the user went away");
+  const expected = { code: "ABORTED", message: "the request was aborted by its signal", cause: reason };
+
+  it("before the call ends it before anything is read", async () => {
+    const signal = AbortSignal.abort(reason);
+    expect(await failure(prepare({ prompt: "?", images: ["no/such.png"], signal }))).toMatchObject(expected);
+    expect(await failure(prepare({ prompt: "?" }, { signal }))).toMatchObject(expected);
+  });
+
+  it.each(["the caller's", "the client's"])(
+    "while a server is silent ends the request and the connection (%s)",
+    async (whose) => {
+      const server = await serve(() => {});
+      const controller = new AbortController();
+      const closed = new Promise<unknown>((resolve) => {
+        server.onRequest((request) => {
+          resolve(once(request.socket, "close"));
+          controller.abort(reason);
+        });
+      });
+      const own = whose === "the caller's";
+      const call = prepare(
+        { prompt: "?", images: [server.url("/")], signal: own ? controller.signal : undefined },
+        { allowHosts: [server.host], signal: own ? undefined : controller.signal },
+      );
+      expect(await failure(call)).toMatchObject(expected);
+      await closed;
+    },
+  );
+
+  it("while a body is arriving ends the request", async () => {
+    const controller = new AbortController();
+    const server = await serve((_request, response) => {
+      response.write(png);
+      response.write(Buffer.alloc(1_000_000), () => controller.abort(reason));
+    });
+    const call = prepare(
+      { prompt: "?", images: [server.url("/")], signal: controller.signal },
+      { allowHosts: [server.host] },
+    );
+    expect(await failure(call)).toMatchObject(expected);
+  });
+
+  it("while a name is being resolved ends the request; a late failure of it goes nowhere", async () => {
+    const controller = new AbortController();
+    let fail = (_error: Error): void => {};
+    const resolve = () => {
+      queueMicrotask(() => controller.abort(reason));
+      return new Promise<never>((_resolve, reject) => {
+        fail = reject;
+      });
+    };
+    const call = prepare(
+      { prompt: "?", images: ["http://slow.test/"], signal: controller.signal },
+      { limits: { resolve } },
+    );
+    expect(await failure(call)).toMatchObject(expected);
+    fail(new Error("late"));
+  });
+
+  it("while a file is being read ends the request", async () => {
+    const controller = new AbortController();
+    const call = prepare({ prompt: "?", images: [writePicture("a.png")], signal: controller.signal });
+    controller.abort(reason);
+    expect(await failure(call)).toMatchObject(expected);
+  });
+
+  it("after the request keeps no hold of it: a thousand requests leave no listener and no warning", async () => {
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error) => warnings.push(warning);
+    process.on("warning", onWarning);
+    onTestFinished(() => void process.off("warning", onWarning));
+    const { signal } = new AbortController();
+    let listeners = 0;
+    const [add, remove] = [signal.addEventListener, signal.removeEventListener];
+    signal.addEventListener = (...args: Parameters<typeof add>) => (listeners++, add.apply(signal, args));
+    signal.removeEventListener = (...args: Parameters<typeof remove>) => (listeners--, remove.apply(signal, args));
+    for (let request = 0; request < 1000; request++) await prepare({ prompt: "?", images: [png], signal });
+    const images = Array.from({ length: 30 }, (_, index) => writePicture(`${index}.png`));
+    await prepare({ prompt: "?", images, signal });
+    expect([listeners, warnings]).toEqual([0, []]);
+  });
+});
