@@ -1,0 +1,72 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Command, CommanderError, Option } from "commander";
+import { packageRoot } from "../orchestrator/package-root.ts";
+import { collect, type DescribeOptions, decimal, integer } from "./options.ts";
+
+// Each command is imported when it is asked for: --help needs none of them.
+const program = new Command("glimpse")
+  .description("Call GLM-4.1V on your own GPUs.")
+  .version(version(), "-V, --version")
+  .exitOverride()
+  .showHelpAfterError("(glimpse --help shows what there is)");
+
+program
+  .command("describe")
+  .description("describe pictures, each given by path or http(s) URL")
+  .argument("<picture...>", "PNG, JPEG, WebP or GIF")
+  .option("--prompt <text>", "what to ask about each picture", "Describe this image.")
+  .option("--model <path-or-id>", "a Glm4v checkpoint, or its id on the Hugging Face hub (default: the embedded model)")
+  .option("--revision <revision>", "branch, tag or commit of an id")
+  .option("--device <device>", "auto, cpu or cuda:N (default: auto)")
+  .addOption(new Option("--dtype <dtype>", "(default: auto)").choices(["auto", "float32", "bfloat16", "float16"]))
+  .option("--python <path>", "an interpreter that has torch and transformers (default: the environment of the set-up)")
+  .option("--max-new-tokens <n>", "(default: 8192)", integer)
+  .option("--temperature <t>", "0 is greedy", decimal)
+  .option("--top-p <p>", "", decimal)
+  .option("--top-k <k>", "", integer)
+  .option("--repetition-penalty <p>", "", decimal)
+  .option("--seed <n>", "", integer)
+  .option("--stop <text>", "end the answer at this text; may be repeated", collect)
+  .option("--allow-host <host:port>", "a private address that URLs may point at; may be repeated", collect)
+  .option("--json", "print one JSON object per picture, and nothing else, on stdout")
+  .action(async (pictures: string[], options: DescribeOptions) => {
+    const { describe } = await import("./describe.ts");
+    process.exitCode = await describe(pictures, options);
+  });
+
+program
+  .command("demo")
+  .description("describe a bundled picture with the embedded model")
+  .action(async () => {
+    const { demo } = await import("./demo.ts");
+    process.exitCode = await demo();
+  });
+
+program
+  .command("setup")
+  .description("make the Python environment; the other commands do it when it is missing")
+  .addOption(
+    new Option("--torch <build>", "which build of torch (default: the one for this machine's GPU)").choices([
+      "cpu",
+      "cuda",
+      "rocm",
+    ]),
+  )
+  .action(async (options: { torch?: "cpu" | "cuda" | "rocm" }) => {
+    const { setup } = await import("./setup.ts");
+    process.exitCode = await setup(options);
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error;
+  // commander has said what is wrong; it ends with 1 for every usage error, and with 0 for --help and --version.
+  process.exitCode = error.exitCode === 0 ? 0 : 2;
+}
+
+function version(): string {
+  const text = readFileSync(join(packageRoot, "package.json"), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}

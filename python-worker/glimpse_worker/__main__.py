@@ -1,0 +1,103 @@
+"""The command `python -P -m glimpse_worker`, which the library runs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import platform
+from typing import NoReturn
+
+from . import __version__
+from .lifecycle import (
+    EXIT_BAD_START,
+    EXIT_PACKAGE_MISSING,
+    die_with_parent,
+    leave,
+    leave_with,
+    read_start_line,
+)
+
+VERSION = f"glimpse_worker {__version__} (Python {platform.python_version()})"
+PACKAGES = ("torch", "transformers", "pyzmq", "msgspec", "pillow")
+NEEDED_TO_SPEAK = {"msgspec": "msgspec", "zmq": "pyzmq"}
+"""Modules without which no message can be sent, and the packages that hold them."""
+
+
+def main() -> None:
+    die_with_parent()
+    _parse_arguments()
+    line = read_start_line()
+    _set_up_logging()
+    for module, package in NEEDED_TO_SPEAK.items():
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            leave(
+                EXIT_PACKAGE_MISSING,
+                f"the Python package {package} cannot be imported ({error}). "
+                "Run `npx glimpse setup`, or install it into the interpreter that `python` names.",
+            )
+    _work(line)
+
+
+def _work(line: bytes) -> None:
+    from .protocol import InvalidMessage, decode_start
+    from .worker import Worker
+
+    try:
+        start = decode_start(line)
+    except InvalidMessage as error:
+        leave(EXIT_BAD_START, str(error))
+    leave_with(start.parent_pid)
+    Worker(start).run()
+
+
+def _parse_arguments() -> None:
+    class PackageVersions(argparse.Action):
+        """Prints the help, with the versions that only a reader of the help waits for."""
+
+        def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+            parser.epilog = f"{VERSION}\n{_package_versions()}"
+            parser.print_help()
+            parser.exit()
+
+    parser = argparse.ArgumentParser(
+        prog="python -P -m glimpse_worker",
+        description=(
+            "The worker process of Glimpse: holds the model on one device and generates.\n"
+            "The library starts it and speaks to it over sockets; it is of no use by hand.\n"
+            "It reads one JSON line from stdin and ends when stdin ends."
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+    )
+    parser.add_argument("--help", "-h", action=PackageVersions, nargs=0, help="show this text and leave")
+    parser.add_argument("--version", action="version", version=VERSION, help="show the version and leave")
+    parser.parse_args()
+
+
+def _package_versions() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    def line(package: str) -> str:
+        try:
+            return f"  {package} {version(package)}"
+        except PackageNotFoundError:
+            return f"  {package} is not installed"
+
+    return "\n".join(map(line, PACKAGES))
+
+
+def _set_up_logging() -> None:
+    """Logs and the warnings of libraries go to stderr, and after a crash in C the Python traceback."""
+    import faulthandler
+    import logging
+    import sys
+
+    faulthandler.enable()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.captureWarnings(True)
+
+
+if __name__ == "__main__":
+    main()

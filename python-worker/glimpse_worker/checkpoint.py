@@ -1,0 +1,159 @@
+"""A model reference → a directory that is known to hold a whole Glm4v checkpoint → the loaded model."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, Glm4vConfig, Glm4vForConditionalGeneration, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
+
+from .engine.interface import Progress
+from .failure import WorkerFailure
+from .hub import download
+from .preprocessing import Preprocessing, read_json, read_preprocessing
+from .prompt import Placeholders
+from .protocol import Dtype, Start
+
+_MODEL_TYPE = "glm4v"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What the small files of a checkpoint say. `revision` is the commit, when it came from the hub."""
+
+    directory: Path
+    revision: str | None
+    image: Preprocessing
+    video: Preprocessing
+    placeholders: Placeholders
+    context_length: int
+    weight_bytes: int
+
+
+def open_checkpoint(start: Start, progress: Progress) -> Checkpoint:
+    """
+    Finds `start.model`, downloading it if it is an id, and checks that everything needed is there.
+
+    Raises MODEL_NOT_FOUND, MODEL_UNSUPPORTED, MODEL_DOWNLOAD_FAILED or DISK_FULL.
+    """
+    directory = Path(start.model).expanduser().absolute()
+    if directory.is_dir():
+        return _read(directory, revision=None)
+    if directory.exists():
+        raise WorkerFailure(
+            "MODEL_NOT_FOUND", f"model: expected the directory of a checkpoint, but {directory} is a file"
+        )
+    if not _HUB_ID.fullmatch(start.model):
+        raise WorkerFailure(
+            "MODEL_NOT_FOUND",
+            f"model: {directory} does not exist, and {start.model!r} is no id of the form owner/name",
+            hint="Give the path of a checkpoint's directory, or an id such as zai-org/GLM-4.1V-9B-Thinking.",
+        )
+    snapshot = download(
+        start.model,
+        start.revision,
+        start.hub_token,
+        check_config=_check_config,
+        report=lambda done, total: progress("download", done, total),
+    )
+    return _read(snapshot, revision=snapshot.name)
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerFast:
+    """The tokenizer as transformers' AutoTokenizer makes it."""
+    _quieten()
+    tokenizer = AutoTokenizer.from_pretrained(  # type: ignore[no-untyped-call]
+        checkpoint.directory, local_files_only=True, trust_remote_code=False
+    )
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise WorkerFailure("MODEL_UNSUPPORTED", f"{checkpoint.directory}: expected a fast tokenizer (tokenizer.json)")
+    return tokenizer
+
+
+def load_model(
+    checkpoint: Checkpoint, device: torch.device, dtype: Dtype, progress: Progress
+) -> Glm4vForConditionalGeneration:
+    """The model, in evaluation mode on `device`. `auto` is the checkpoint's own dtype on a GPU, float32 on a CPU."""
+    _quieten()
+    progress("weights", 0, checkpoint.weight_bytes)
+    if dtype == "auto":
+        wanted = "float32" if device.type == "cpu" else "auto"
+    else:
+        wanted = dtype
+    model = Glm4vForConditionalGeneration.from_pretrained(
+        checkpoint.directory,
+        dtype=wanted,
+        local_files_only=True,
+        use_safetensors=True,
+        # Shards go from the file to the device one by one, so the host never holds the whole model.
+        device_map={"": device},
+    )
+    progress("weights", checkpoint.weight_bytes, checkpoint.weight_bytes)
+    return model.eval()
+
+
+def _quieten() -> None:
+    """Progress goes through `progress`, and what is wrong is raised; nothing is to be said on stderr."""
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+
+
+def _check_config(path: Path) -> None:
+    model_type = read_json(path).get("model_type")
+    if model_type != _MODEL_TYPE:
+        raise WorkerFailure(
+            "MODEL_UNSUPPORTED",
+            f"{path}: model_type is {model_type!r}; Glimpse runs {_MODEL_TYPE!r} (GLM-4.1V) only",
+        )
+
+
+def _read(directory: Path, revision: str | None) -> Checkpoint:
+    for file in ("config.json", "tokenizer.json"):
+        if not (directory / file).is_file():
+            raise _incomplete(directory, f"has no {file}")
+    _check_config(directory / "config.json")
+    config = Glm4vConfig.from_pretrained(directory, local_files_only=True)
+    image, video = read_preprocessing(directory)
+    return Checkpoint(
+        directory=directory,
+        revision=revision,
+        image=image,
+        video=video,
+        placeholders=Placeholders(
+            image=config.image_token_id,
+            video=config.video_token_id,
+            image_start=config.image_start_token_id,
+            image_end=config.image_end_token_id,
+        ),
+        context_length=config.text_config.max_position_embeddings,
+        weight_bytes=sum(path.stat().st_size for path in _weights(directory)),
+    )
+
+
+def _weights(directory: Path) -> list[Path]:
+    index = directory / "model.safetensors.index.json"
+    if index.is_file():
+        names = set(read_json(index).get("weight_map", {}).values())
+        missing = sorted(name for name in names if not (directory / name).is_file())
+        if missing:
+            raise _incomplete(directory, f"lacks {len(missing)} of {len(names)} weight files, {missing[0]} first")
+        return [directory / name for name in sorted(names)]
+    single = directory / "model.safetensors"
+    if single.is_file():
+        return [single]
+    if any(directory.glob("*.bin")) or any(directory.glob("*.pt")):
+        raise _incomplete(directory, "has its weights as pickles only; Glimpse reads safetensors")
+    raise _incomplete(directory, "has no model.safetensors")
+
+
+def _incomplete(directory: Path, what: str) -> WorkerFailure:
+    return WorkerFailure(
+        "MODEL_UNSUPPORTED",
+        f"{directory} {what}",
+        hint="Take a complete Glm4v checkpoint, such as zai-org/GLM-4.1V-9B-Thinking.",
+    )
+

@@ -1,0 +1,54 @@
+"""The device that a worker runs on, by torch's name and by its own."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+
+import torch
+
+from .failure import WorkerFailure
+from .protocol import Device
+
+
+def choose_device(wanted: str) -> torch.device:
+    """`auto` is the first GPU, else the CPU. DEVICE_NOT_FOUND when `cuda:N` (an AMD GPU too) is not there."""
+    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    match = re.fullmatch(r"cuda:([0-9]+)", "cuda:0" if wanted == "auto" else wanted)
+    if match is None:
+        raise WorkerFailure("DEVICE_NOT_FOUND", f"device: expected auto, cpu or cuda:N, got {wanted!r}")
+    count = torch.cuda.device_count()
+    if int(match[1]) >= count:
+        build = "sees no GPU" if count == 0 else f"sees {count} of them, cuda:0 to cuda:{count - 1}"
+        raise WorkerFailure(
+            "DEVICE_NOT_FOUND",
+            f"device: {wanted} is not there; torch {torch.__version__} {build}",
+            hint="Check the driver and that torch is the build for this GPU (`npx glimpse setup --torch cuda|rocm`).",
+        )
+    return torch.device("cuda", int(match[1]))
+
+
+def describe_device(device: torch.device) -> Device:
+    """What `ready` says about it; memory is the whole device's, not what is free."""
+    if device.type == "cpu":
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return Device(kind="cpu", id="cpu", name=_processor_name(), memory_bytes=memory)
+    properties = torch.cuda.get_device_properties(device)
+    return Device(
+        kind="rocm" if torch.version.hip else "cuda",
+        id=str(device),
+        name=properties.name,
+        memory_bytes=properties.total_memory,
+    )
+
+
+def _processor_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        match = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(errors="replace"), re.MULTILINE)
+        if match is not None:
+            return match[1].strip()
+    return platform.processor() or platform.machine() or "CPU"

@@ -1,0 +1,77 @@
+"""One request through transformers' `generate`, its tokens sent as they come."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import torch
+from transformers import Glm4vForConditionalGeneration, StoppingCriteria, StoppingCriteriaList
+
+from ..output import Output
+from ..prepare import Prepared
+from ..protocol import FinishReason, Generate, Part, RequestKey, RequestWarning, Tokens, TokensItem
+from ..sampling import generation_config
+from .interface import Emit
+
+
+class TokenStream(StoppingCriteria):
+    """
+    Called by `generate` after every token: sends it with the parts it makes certain, and says whether to stop.
+
+    Written for one sequence without beams. `first_at` and `last_at` are times of time.monotonic.
+    """
+
+    def __init__(self, key: RequestKey, output: Output, cancelled: threading.Event, emit: Emit) -> None:
+        self._key = key
+        self._output = output
+        self._cancelled = cancelled
+        self._emit = emit
+        self._warned = False
+        self.first_at: float | None = None
+        self.last_at: float | None = None
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:  # noqa: ARG002
+        token = int(input_ids[0, -1])
+        self.last_at = time.monotonic()
+        self.first_at = self.first_at or self.last_at
+        index = self._output.completion_tokens
+        self._send(index, [token], self._output.push([token]))
+        stop = self._output.stopped or self._cancelled.is_set()
+        return torch.full((input_ids.shape[0],), stop, dtype=torch.bool, device=input_ids.device)
+
+    def finish(self) -> FinishReason:
+        """Sends what was held back, and says why the request ended."""
+        parts = self._output.finish()
+        if parts:
+            self._send(self._output.completion_tokens, [], parts)
+        if self._output.stopped:
+            return "stop"
+        return "cancelled" if self._cancelled.is_set() else "length"
+
+    def _send(self, index: int, ids: list[int], parts: list[Part]) -> None:
+        request, attempt = self._key
+        item = TokensItem(request=request, attempt=attempt, index=index, ids=ids, parts=parts)
+        self._emit(Tokens(items=[item]))
+        if self._output.box_image_assumed and not self._warned:
+            self._warned = True
+            message = "the answer does not say which picture its boxes are in; the last one was assumed"
+            self._emit(
+                RequestWarning(request=request, attempt=attempt, code="BOX_IMAGE_ASSUMED", message=message)
+            )
+
+
+def generate(
+    model: Glm4vForConditionalGeneration, request: Generate, prepared: Prepared, max_new_tokens: int, stream: TokenStream
+) -> None:
+    """Runs `request` to its end, as a script that calls `model.generate` would; every token goes to `stream`."""
+    # Left over from the request before; `generate` would take it for this one's when there is no picture.
+    model.model.rope_deltas = None
+    torch.manual_seed(request.options.seed)
+    with torch.inference_mode():
+        model.generate(
+            **prepared.model_inputs(model.device),
+            generation_config=generation_config(request.options, model.generation_config, max_new_tokens),
+            stopping_criteria=StoppingCriteriaList([stream]),
+        )

@@ -1,0 +1,37 @@
+"""The one door between the worker and its engines. How an engine steps is its own business."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from ..protocol import DataFromWorker, Frame, Generate, LoadingStage, Ready, RequestKey
+
+Emit = Callable[[DataFromWorker], None]
+"""Sends a message to the orchestrator. Never blocks; safe to call from any thread; keeps each thread's order."""
+
+Progress = Callable[[LoadingStage, int | None, int | None], None]
+"""Reports a stage of loading, with bytes done and total where they are known. Safe to call from any thread."""
+
+
+class Engine(Protocol):
+    """Runs requests. `Emit` is given at construction; an engine that exists is ready."""
+
+    @property
+    def ready(self) -> Ready:
+        """What the orchestrator needs to know; constant."""
+
+    def submit(self, request: Generate, frames: Sequence[Frame]) -> None:
+        """Takes a request on board, with one frame per picture or video frame (counts and sizes are checked).
+
+        Never blocks and never raises for a bad request. Every request ends in exactly one Done or Error,
+        emitted after its last Tokens.
+        """
+
+    def cancel(self, key: RequestKey) -> None:
+        """Ends a request as `cancelled` within one step; ignores a key that is not on board. Never blocks."""
+
+    def close(self) -> None:
+        """Asks the engine to stop; requests on board get no ending. Never blocks; nothing is called
+        afterwards.
+        """

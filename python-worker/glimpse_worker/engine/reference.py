@@ -1,0 +1,26 @@
+"""Loading of the `reference` engine. Imports nothing heavy until it is known that the packages are there."""
+
+from __future__ import annotations
+
+from ..dependencies import import_dependencies
+from ..protocol import Start
+from .interface import Emit, Engine, Progress
+
+
+def load_reference(start: Start, progress: Progress, emit: Emit) -> Engine:
+    """
+    Finds, checks and loads the model of `start`; the engine that it gives is ready.
+
+    Raises a WorkerFailure that names what is missing: PYTHON_DEPS_MISSING, DEVICE_NOT_FOUND, MODEL_NOT_FOUND,
+    MODEL_UNSUPPORTED, MODEL_DOWNLOAD_FAILED or DISK_FULL.
+    """
+    versions = import_dependencies()
+    from ..checkpoint import load_model, load_tokenizer, open_checkpoint
+    from ..device import choose_device
+    from .reference_engine import ReferenceEngine
+
+    device = choose_device(start.device)
+    checkpoint = open_checkpoint(start, progress)
+    tokenizer = load_tokenizer(checkpoint)
+    model = load_model(checkpoint, device, start.dtype, progress)
+    return ReferenceEngine(start.model, checkpoint, tokenizer, model, versions, emit)

@@ -1,0 +1,94 @@
+"""What the scripted engine plays: a toy vocabulary, and scripts named by the user's text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from string import ascii_lowercase
+from typing import Literal, get_args
+
+from ..failure import WorkerFailure
+from ..protocol import Generate, TextContent
+from ..tags import TAGS
+
+STOP_TOKEN_ID = 256
+_special = {STOP_TOKEN_ID: "<|user|>", **dict(enumerate(sorted(TAGS), start=STOP_TOKEN_ID + 1))}
+_special_ids = {text: token for token, text in _special.items()}
+_any_special = re.compile(f"({'|'.join(map(re.escape, _special_ids))})")
+
+Fault = Literal["crash", "hang", "oom", "babble"]
+FAULTS: dict[str, Fault] = {fault: fault for fault in get_args(Fault)}
+PAUSES_S = {"normal": (0.001,), "slow": (0.02,), "stutter": (0.0, 0.05, 0.001, 0.0, 0.12, 0.02)}
+"""The pauses before each token, over and over."""
+_command = re.compile(r"(?P<name>[a-z]+) (?P<count>\d{1,6})|say (?P<text>.+)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Script:
+    """Ids to play, with pauses in seconds before each; `fault` comes after the last of them."""
+
+    ids: tuple[int, ...]
+    pauses_s: tuple[float, ...] = PAUSES_S["normal"]
+    fault: Fault | None = None
+
+
+def encode(text: str) -> list[int]:
+    """One id per tag or stop token, else one per byte of UTF-8."""
+    ids: list[int] = []
+    for piece in _any_special.split(text):
+        ids.extend([_special_ids[piece]] if piece in _special_ids else piece.encode())
+    return ids
+
+
+def decode(ids: Sequence[int]) -> str:
+    """As a byte-level tokenizer does: the bytes joined, what is no UTF-8 replaced by U+FFFD."""
+    return b"".join(
+        _special[token].encode() if token in _special else bytes([token]) for token in ids
+    ).decode(errors="replace")
+
+
+def read_script(request: Generate) -> Script:
+    """The script that the text of the last user message names. Raises WorkerFailure INVALID_REQUEST.
+
+    `normal N`, `slow N` (20 ms a token) and `stutter N` (irregular pauses) answer with N letters, one token
+    each; `crash N`, `hang N`, `oom N` and `babble N` break in that way after N letters; `say TEXT` answers
+    TEXT.
+    """
+    text = _last_user_text(request)
+    command = _command.fullmatch(text)
+    if command is None:
+        raise _unknown(text)
+    if command["text"] is not None:
+        return Script(tuple(encode(_framed(command["text"]))))
+    name, letters = command["name"], "".join(islice(cycle(ascii_lowercase), int(command["count"])))
+    if name in PAUSES_S:
+        return Script(tuple(encode(_framed(letters))), PAUSES_S[name])
+    if name in FAULTS:
+        return Script(tuple(encode(_opened(letters))), fault=FAULTS[name])
+    raise _unknown(text)
+
+
+def _opened(answer: str) -> str:
+    return f"<think>I play a script.</think><answer>{answer}"
+
+
+def _framed(answer: str) -> str:
+    return f"{_opened(answer)}</answer>{_special[STOP_TOKEN_ID]}"
+
+
+def _last_user_text(request: Generate) -> str:
+    for message in reversed(request.messages):
+        if message.role == "user":
+            return "".join(content.text for content in message.content if isinstance(content, TextContent))
+    return ""
+
+
+def _unknown(text: str) -> WorkerFailure:
+    names = ", ".join((*PAUSES_S, *FAULTS))
+    return WorkerFailure(
+        "INVALID_REQUEST",
+        f"the scripted engine plays {names} with a number, or say with a text; it was asked {text[:80]!r}",
+        'Send a user message such as "normal 20" or "say hello".',
+    )

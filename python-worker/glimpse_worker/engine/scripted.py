@@ -1,0 +1,191 @@
+"""An engine without a model, for the tests: streams what the request asks for and breaks when told to."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from typing import Literal, NoReturn, assert_never, cast
+
+import msgspec
+
+from ..failure import WorkerFailure, request_error
+from ..protocol import (
+    DataFromWorker,
+    Device,
+    Done,
+    Error,
+    Frame,
+    Generate,
+    PixelLimits,
+    Ready,
+    RequestKey,
+    Start,
+    Tokens,
+    TokensItem,
+)
+from .interface import Emit, Progress
+from .script import STOP_TOKEN_ID, Fault
+from .scripted_run import CONTEXT_LENGTH, Run
+
+SLOTS = 4
+LOADING_STEPS = 10
+LOADING_STEP_S = 0.1
+GARBAGE = b"\xc1 no message at all"
+"""MessagePack never uses the byte 0xc1."""
+_limits = PixelLimits(
+    patch_size=14, merge_size=2, temporal_patch_size=2, min_pixels=12544, max_pixels=9633792
+)
+
+
+def load_scripted(
+    start: Start, load: Literal["normal", "slow", "hang", "fail", "crash"], progress: Progress, emit: Emit
+) -> Scripted:
+    """Plays the way of loading that the start line asks for."""
+    match load:
+        case "normal":
+            pass
+        case "slow":
+            for done in range(LOADING_STEPS):
+                progress("weights", done, LOADING_STEPS)
+                time.sleep(LOADING_STEP_S)
+        case "hang":
+            hang()
+        case "fail":
+            raise WorkerFailure(
+                "MODEL_NOT_FOUND",
+                f"model: the script has none at {start.model!r}",
+                "Ask for another way of loading.",
+            )
+        case "crash":
+            crash()
+        case _:
+            assert_never(load)
+    return Scripted(start, emit)
+
+
+class Scripted:
+    """Up to SLOTS requests at once, stepped together on one thread; the rest wait. See `read_script`."""
+
+    def __init__(self, start: Start, emit: Emit) -> None:
+        self._emit = emit
+        self._waiting: list[Run] = []
+        self._running: list[Run] = []
+        self._closed = False
+        self._changed = threading.Condition()
+        self.ready = _ready(start)
+        threading.Thread(target=self._step_until_closed, name="engine", daemon=True).start()
+
+    def submit(self, request: Generate, frames: Sequence[Frame]) -> None:
+        with self._changed:
+            self._waiting.append(Run(request, len(frames)))
+            self._changed.notify()
+
+    def cancel(self, key: RequestKey) -> None:
+        with self._changed:
+            for run in (*self._running, *self._waiting):
+                if run.key == key:
+                    run.cancelled = True
+            self._changed.notify()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def _step_until_closed(self) -> None:
+        while runs := self._wait_for_due():
+            self._step(runs)
+
+    def _wait_for_due(self) -> list[Run]:
+        """The requests whose pause is over; empty when the engine was closed."""
+        with self._changed:
+            while not self._closed:
+                self._admit()
+                now = time.monotonic()
+                if due := [run for run in self._running if run.cancelled or run.due <= now]:
+                    return due
+                next_due = min((run.due for run in self._running), default=None)
+                self._changed.wait(None if next_due is None else next_due - now)
+        return []
+
+    def _admit(self) -> None:
+        free = SLOTS - len(self._running)
+        admitted = [run for place, run in enumerate(self._waiting) if place < free or run.cancelled]
+        self._running.extend(admitted)
+        self._waiting = [run for run in self._waiting if run not in admitted]
+
+    def _step(self, runs: Sequence[Run]) -> None:
+        items: list[TokensItem] = []
+        endings: dict[RequestKey, Done | Error] = {}
+        for run in runs:
+            try:
+                items.append(self._step_one(run))
+            except Exception as error:
+                endings[run.key] = request_error(run.key, error)
+            else:
+                if run.finish_reason is not None:
+                    endings[run.key] = run.done(run.finish_reason)
+        if items:
+            self._emit(Tokens(items=items))
+        for ending in endings.values():
+            self._emit(ending)
+        with self._changed:
+            self._running = [run for run in self._running if run.key not in endings]
+
+    def _step_one(self, run: Run) -> TokensItem:
+        for warning in run.start():
+            self._emit(warning)
+        if run.fault is not None:
+            play_fault(run.fault, self._emit)
+        return run.step()
+
+
+def play_fault(fault: Fault, emit: Emit) -> NoReturn:
+    """Breaks as a real engine might; what breaks one request only is raised as WorkerFailure."""
+    match fault:
+        case "crash":
+            crash()
+        case "hang":
+            hang()
+        case "oom":
+            raise WorkerFailure(
+                "GPU_OUT_OF_MEMORY",
+                "the script ran out of memory, as it was told to",
+                "Ask for something else.",
+            )
+        case "babble":
+            emit(cast(DataFromWorker, msgspec.Raw(GARBAGE)))
+            raise WorkerFailure("GENERATION_FAILED", "the script babbled, as it was told to")
+        case _:
+            assert_never(fault)
+
+
+def crash() -> NoReturn:
+    """Dies as on an error in native code."""
+    os.kill(os.getpid(), signal.SIGSEGV)
+    hang()
+
+
+def hang() -> NoReturn:
+    """Keeps its thread for ever, with the interpreter's lock free."""
+    threading.Event().wait()
+    raise AssertionError("nobody sets this event")
+
+
+def _ready(start: Start) -> Ready:
+    return Ready(
+        model=start.model,
+        engine="scripted",
+        dtype=start.dtype,
+        device=Device(kind="cpu", id="cpu", name=platform.machine()),
+        slots=SLOTS,
+        context_length=CONTEXT_LENGTH,
+        image_limits=_limits,
+        video_limits=_limits,
+        stop_token_ids=[STOP_TOKEN_ID],
+        versions={"python": platform.python_version(), "msgspec": msgspec.__version__},
+    )

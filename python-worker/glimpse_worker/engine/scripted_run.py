@@ -1,0 +1,120 @@
+"""One request on the scripted engine."""
+
+from __future__ import annotations
+
+import time
+
+from ..geometry import Geometry
+from ..output import Output
+from ..protocol import (
+    Done,
+    FinishReason,
+    Generate,
+    Part,
+    RequestWarning,
+    TextContent,
+    Timing,
+    TokensItem,
+    Usage,
+)
+from .budget import new_token_budget
+from .script import STOP_TOKEN_ID, Fault, Script, decode, encode, read_script
+
+CONTEXT_LENGTH = 65_536
+FAULT_PAUSE_S = 0.05
+"""Before a fault, so that the tokens before it are on their way."""
+PICTURE = Geometry.unpadded(1000, 1000)
+"""Pictures are not looked at: each counts as one token and as so many pixels."""
+
+
+class Run:
+    """The state of one request; only the engine's thread steps it."""
+
+    def __init__(self, request: Generate, frames: int) -> None:
+        self.key = request.key
+        self.cancelled = False
+        self.due = 0.0
+        """When the next step is, by time.monotonic()."""
+        self.finish_reason: FinishReason | None = None
+        self._request = request
+        self._frames = frames
+        texts = (content for message in request.messages for content in message.content)
+        self._prompt_tokens = frames + sum(
+            len(encode(text.text)) for text in texts if isinstance(text, TextContent)
+        )
+        self._output = Output(
+            decode,
+            stop_token_ids=(STOP_TOKEN_ID,),
+            stop=request.options.stop or (),
+            geometries=[PICTURE] * len(request.media),
+        )
+        self._script: Script | None = None
+        self._budget = 0
+        now = time.monotonic()
+        self._submitted = self._started = self._prepared = self._first = self._last = now
+
+    def start(self) -> list[RequestWarning]:
+        """Does nothing but for the first time. Raises WorkerFailure for a request that cannot be played."""
+        if self._script is not None or self.cancelled:
+            return []
+        self._started = time.monotonic()
+        self._script = read_script(self._request)
+        asked = self._request.options.max_new_tokens
+        self._budget, warning = new_token_budget(self.key, asked, self._prompt_tokens, CONTEXT_LENGTH)
+        self._prepared = time.monotonic()
+        return [] if warning is None else [warning]
+
+    @property
+    def fault(self) -> Fault | None:
+        """What comes next, once the ids are played."""
+        if self._script is None or self.cancelled or self._output.completion_tokens < len(self._script.ids):
+            return None
+        return self._script.fault
+
+    def step(self) -> TokensItem:
+        """Plays the next id, or ends as cancelled; sets `finish_reason` with the last one."""
+        index = self._output.completion_tokens
+        ids: list[int] = []
+        parts: list[Part] = []
+        if self._script is None or self.cancelled:
+            self.finish_reason = "cancelled"
+        else:
+            ids.append(self._script.ids[index])
+            parts += self._output.push(ids)
+            self._schedule(self._script)
+        if self.finish_reason is not None:
+            parts += self._output.finish()
+        return TokensItem(
+            request=self.key.request, attempt=self.key.attempt, index=index, ids=ids, parts=parts
+        )
+
+    def done(self, finish_reason: FinishReason) -> Done:
+        return Done(
+            request=self.key.request,
+            attempt=self.key.attempt,
+            finish_reason=finish_reason,
+            usage=Usage(
+                prompt_tokens=self._prompt_tokens,
+                image_tokens=self._frames,
+                thinking_tokens=self._output.thinking_tokens,
+                completion_tokens=self._output.completion_tokens,
+            ),
+            timing=Timing(
+                queue_ms=1000 * (self._started - self._submitted),
+                preprocess_ms=1000 * (self._prepared - self._started),
+                prefill_ms=1000 * (self._first - self._prepared),
+                decode_ms=1000 * (self._last - self._first),
+            ),
+        )
+
+    def _schedule(self, script: Script) -> None:
+        played = self._output.completion_tokens
+        self._last = time.monotonic()
+        if played == 1:
+            self._first = self._last
+        if self._output.stopped:
+            self.finish_reason = "stop"
+        elif played == self._budget:
+            self.finish_reason = "length"
+        pause = FAULT_PAUSE_S if played == len(script.ids) else script.pauses_s[played % len(script.pauses_s)]
+        self.due = self._last + pause

@@ -1,0 +1,195 @@
+"""A checkpoint by its id on the Hugging Face hub → a directory in the hub's own cache."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatch
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn
+
+import huggingface_hub
+from huggingface_hub import constants
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.hf_api import RepoSibling
+
+from .failure import WorkerFailure
+
+# Weights as safetensors only, and the texts around them: never a pickle, never code.
+FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt")
+_CONNECTIONS = 4
+
+Bytes = Callable[[int, int], None]
+"""Called with the bytes done and the bytes in all, from any thread."""
+
+
+def download(model: str, revision: str | None, token: str | None, check_config: Callable[[Path], None], report: Bytes) -> Path:
+    """
+    The directory with the files of `model` at `revision` (its last commit if None), named by that commit.
+
+    Files that are in the cache already are not fetched again, half a file is continued, and where the hub cannot be
+    reached a complete cache will do. `check_config` sees config.json before the weights are asked for. Raises
+    MODEL_NOT_FOUND, MODEL_UNSUPPORTED, DISK_FULL or MODEL_DOWNLOAD_FAILED.
+    """
+    try:
+        return _download(model, revision, token, check_config, report)
+    except WorkerFailure:
+        raise
+    except Exception as error:
+        _raise_named(error, model, revision)
+
+
+def _download(
+    model: str, revision: str | None, token: str | None, check_config: Callable[[Path], None], report: Bytes
+) -> Path:
+    try:
+        info = huggingface_hub.HfApi(token=token).model_info(model, revision=revision, files_metadata=True)
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError):
+        raise
+    except Exception:
+        cached = _cached(model, revision)
+        if cached is None:
+            raise
+        return cached
+    files = [file for file in info.siblings or () if any(fnmatch(file.rfilename, pattern) for pattern in FILES)]
+    names = {file.rfilename for file in files}
+    if "config.json" in names:
+        check_config(Path(huggingface_hub.hf_hub_download(model, "config.json", revision=info.sha, token=token)))
+    missing = [file for file in files if not _in_cache(model, file.rfilename, info.sha)]
+    _check_disk(model, missing)
+    if missing:
+        _fetch(model, info.sha, token, missing, report)
+    # Everything is in the cache now; this notes which commit the revision stands for, so that it is found offline.
+    return Path(
+        huggingface_hub.snapshot_download(model, revision=revision, token=token, allow_patterns=list(FILES))
+    )
+
+
+def _fetch(model: str, commit: str | None, token: str | None, files: Sequence[RepoSibling], report: Bytes) -> None:
+    counter = _Counter(sum(file.size or 0 for file in files), report)
+
+    def fetch(file: RepoSibling) -> None:
+        huggingface_hub.hf_hub_download(
+            model, file.rfilename, revision=commit, token=token, tqdm_class=counter.bar_class()
+        )
+
+    with ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="download") as pool:
+        for _ in pool.map(fetch, files):
+            pass
+
+
+class _Counter:
+    """Adds up the bytes of files that arrive at the same time."""
+
+    def __init__(self, total: int, report: Bytes) -> None:
+        self._total = total
+        self._report = report
+        self._done = 0
+        self._lock = threading.Lock()
+        report(0, total)
+
+    def add(self, size: float | None) -> None:
+        with self._lock:
+            self._done += int(size or 0)
+            self._report(min(self._done, self._total), self._total)
+
+    def bar_class(self) -> Any:
+        """What huggingface_hub takes for a class of tqdm bars; `initial` are the bytes that an earlier start left."""
+        add = self.add
+
+        class Bar:
+            def __init__(self, *_args: object, initial: int = 0, **_options: object) -> None:
+                add(initial)
+
+            def update(self, size: float | None = 1) -> None:
+                add(size)
+
+            def __enter__(self) -> Bar:
+                return self
+
+            def __exit__(
+                self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+            ) -> None:
+                self.close()
+
+            def close(self) -> None: ...
+
+            def refresh(self) -> None: ...
+
+            def set_description(self, *_args: object, **_options: object) -> None: ...
+
+            def set_postfix_str(self, *_args: object, **_options: object) -> None: ...
+
+        return Bar
+
+
+def _in_cache(model: str, file: str, commit: str | None) -> bool:
+    return isinstance(huggingface_hub.try_to_load_from_cache(model, file, revision=commit), str)
+
+
+def _cached(model: str, revision: str | None) -> Path | None:
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                model, revision=revision, allow_patterns=list(FILES), local_files_only=True
+            )
+        )
+    except FileNotFoundError:
+        return None
+
+
+def _check_disk(model: str, files: Sequence[RepoSibling]) -> None:
+    needed = sum(file.size or 0 for file in files)
+    place = Path(constants.HF_HUB_CACHE).expanduser().absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise _disk_full(f"{model} needs {needed} bytes more, and {place} has {free} bytes free")
+
+
+def _disk_full(message: str) -> WorkerFailure:
+    return WorkerFailure(
+        "DISK_FULL", message, hint="Free some space, or set HF_HOME to a directory on a larger disk."
+    )
+
+
+def _raise_named(error: Exception, model: str, revision: str | None) -> NoReturn:
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    if isinstance(error, GatedRepoError) or status in (401, 403):
+        raise WorkerFailure(
+            "MODEL_NOT_FOUND",
+            f"the hub at {constants.ENDPOINT} does not give {model} to this caller: {_first_line(error)}",
+            hint="If it is private or gated, ask for access and pass a token (`hubToken`, or HF_TOKEN).",
+        ) from error
+    if isinstance(error, RevisionNotFoundError):
+        raise WorkerFailure(
+            "MODEL_NOT_FOUND", f"{model} has no revision {revision!r}", hint="Name a branch, a tag or a commit of it."
+        ) from error
+    if isinstance(error, RepositoryNotFoundError | HFValidationError):
+        raise WorkerFailure(
+            "MODEL_NOT_FOUND",
+            f"{Path(model).absolute()} is no directory, and the hub at {constants.ENDPOINT} has no model {model}",
+            hint="Check the spelling. If the model is private, pass a token (`hubToken`, or HF_TOKEN).",
+        ) from error
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        raise _disk_full(f"the disk became full while {model} was being downloaded") from error
+    raise WorkerFailure(
+        "MODEL_DOWNLOAD_FAILED",
+        f"{model} could not be downloaded from {constants.ENDPOINT}: {type(error).__name__}: {_first_line(error)}",
+        hint="Try again: what has arrived is kept. Behind a mirror, set HF_ENDPOINT.",
+    ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]

@@ -1,0 +1,81 @@
+"""One request's output: generated ids in, parts out."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Collection, Sequence
+
+from .boxes import BoxReader
+from .geometry import Geometry
+from .parts import Parser
+from .protocol import Part
+from .text import Decode, Detokenizer
+
+
+class Output:
+    """The state between a request's ids and its parts: a pure function of the ids, however they are cut into
+    pushes.
+
+    `decode` is tokenizer.decode with skip_special_tokens=False and clean_up_tokenization_spaces=False.
+    `geometries` has one entry per medium of the request, in the order of `media`. `stop` strings are looked
+    for in the answer only. A stop token is known by its id: its text, and what would follow it, is markup.
+    """
+
+    def __init__(
+        self,
+        decode: Decode,
+        *,
+        stop_token_ids: Collection[int],
+        stop: Sequence[str] = (),
+        geometries: Sequence[Geometry] = (),
+    ) -> None:
+        self._stop_token_ids = frozenset(stop_token_ids)
+        self._stop_token_met = False
+        self._detokenizer = Detokenizer(decode)
+        self._boxes = BoxReader(geometries)
+        self._parser = Parser(stop, self._boxes)
+        self._length = 0
+        self._starts: list[int] = []
+        """For each id, how many characters were certain before it."""
+
+    def push(self, ids: Sequence[int]) -> list[Part]:
+        """Takes the next generated ids, the stop token included; gives what has become certain."""
+        for token in ids:
+            if token in self._stop_token_ids:
+                self._take(self._detokenizer.finish())
+                self._parser.end()
+                self._stop_token_met = True
+            self._starts.append(self._length)
+            self._take(self._detokenizer.push([token]))
+        return self._parser.drain()
+
+    def finish(self) -> list[Part]:
+        """Gives what was held back. Call it once, when nothing more will be generated."""
+        self._take(self._detokenizer.finish())
+        self._parser.end()
+        return self._parser.drain()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop token or a stop string was met: generate no further, the finish reason is `stop`."""
+        return self._stop_token_met or self._parser.stop_met
+
+    @property
+    def completion_tokens(self) -> int:
+        """How many ids there were, the stop token included."""
+        return len(self._starts)
+
+    @property
+    def thinking_tokens(self) -> int:
+        """How many of the ids were spent on thinking, its tags included; exact after `finish`."""
+        spans = self._parser.thoughts()
+        return sum(bisect_left(self._starts, end) - bisect_left(self._starts, start) for start, end in spans)
+
+    @property
+    def box_image_assumed(self) -> bool:
+        """Whether a box was assumed to be in the last of several pictures (warning BOX_IMAGE_ASSUMED)."""
+        return self._boxes.image_assumed
+
+    def _take(self, text: str) -> None:
+        self._length += len(text)
+        self._parser.push(text)

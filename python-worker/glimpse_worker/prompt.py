@@ -1,0 +1,185 @@
+"""Messages → the ids of a prompt: chat template, tokenizer and placeholders, as transformers' Glm4vProcessor does it."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedTokenizerFast
+
+from .boxes import BoxReader
+from .failure import WorkerFailure
+from .parts import Parser
+from .protocol import ChatMessage, ImageMedia, MediaContent, TextContent, TextPart, VideoMedia
+from .tags import TAGS
+from .tokenizer import Span, SpanEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTokens:
+    """A picture's place in the prompt: how many tokens it becomes."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class VideoTokens:
+    """A video's place in the prompt: tokens per temporal patch, and the second at which each patch begins."""
+
+    per_patch: int
+    seconds: tuple[int, ...]
+
+
+MediumTokens = ImageTokens | VideoTokens
+
+
+@dataclass(frozen=True, slots=True)
+class Placeholders:
+    """Ids of the config: what stands for a picture, for a video, and around a picture."""
+
+    image: int
+    video: int
+    image_start: int
+    image_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """`token_types` is 1 where a picture's token stands, 2 for a video's, else 0 (transformers' mm_token_type_ids)."""
+
+    ids: list[int]
+    token_types: list[int]
+
+    @property
+    def image_tokens(self) -> int:
+        return sum(kind != 0 for kind in self.token_types)
+
+
+class PromptBuilder:
+    """Everything that turns messages into ids; stateless after construction, so threads may share it."""
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerFast, placeholders: Placeholders, context_length: int
+    ) -> None:
+        if not tokenizer.chat_template:
+            raise WorkerFailure(
+                "MODEL_UNSUPPORTED",
+                "the checkpoint has no chat template",
+                hint="Copy chat_template.jinja of the model you started from into the directory.",
+            )
+        self._tokenizer = tokenizer
+        self._placeholders = placeholders
+        self._context_length = context_length
+        self._encoder = SpanEncoder(tokenizer.backend_tokenizer)
+
+    def build(
+        self, messages: Sequence[ChatMessage], kinds: Sequence[ImageMedia | VideoMedia], shown: Sequence[MediumTokens]
+    ) -> Prompt:
+        """
+        The prompt of `messages`. `kinds` are the request's media; `shown` has the tokens of each in the order of
+        `media_order`. Raises CONTEXT_TOO_LONG when not even one token could be generated after it.
+        """
+        ids = self._encoder.encode(self._render(messages, kinds))
+        prompt = self._expand(ids, shown)
+        if len(prompt.ids) >= self._context_length:
+            raise WorkerFailure(
+                "CONTEXT_TOO_LONG",
+                f"the prompt has {len(prompt.ids)} tokens, {prompt.image_tokens} of them for pictures or video; "
+                f"the model's context of {self._context_length} leaves no room for an answer",
+                hint="Shorten the text, or send fewer or smaller pictures.",
+            )
+        return prompt
+
+    def _render(self, messages: Sequence[ChatMessage], kinds: Sequence[ImageMedia | VideoMedia]) -> Iterator[Span]:
+        """
+        Renders the template around marks that stand for the callers' texts and that no caller can guess, then puts the
+        texts back: so it is known of every character who wrote it.
+        """
+        texts: list[str] = []
+        nonce = secrets.token_hex(16)
+
+        def mark(text: str) -> str:
+            texts.append(text)
+            return f"{nonce}:{len(texts) - 1};"
+
+        chat = [_template_message(message, kinds, mark) for message in messages]
+        rendered = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        pieces = re.split(f"{nonce}:([0-9]+);", str(rendered))
+        for number, piece in enumerate(pieces):
+            is_mark = number % 2 == 1
+            yield Span(texts[int(piece)], from_template=False) if is_mark else Span(piece, from_template=True)
+
+    def _expand(self, ids: Sequence[int], shown: Sequence[MediumTokens]) -> Prompt:
+        """Puts each medium's tokens where the template has its placeholder."""
+        marks = (self._placeholders.image, self._placeholders.video)
+        found = sum(id in marks for id in ids)
+        if found != len(shown):
+            raise WorkerFailure(
+                "MODEL_UNSUPPORTED",
+                f"the chat template wrote {found} placeholders for {len(shown)} media; expected one for each",
+            )
+        prompt = Prompt([], [])
+        media = iter(shown)
+        for id in ids:
+            if id not in marks:
+                _append(prompt, [id], 0)
+                continue
+            match next(media):
+                case ImageTokens(count):
+                    _append(prompt, [self._placeholders.image] * count, 1)
+                case VideoTokens() as video:
+                    self._append_video(prompt, video)
+        return prompt
+
+    def _append_video(self, prompt: Prompt, video: VideoTokens) -> None:
+        """Each temporal patch as a picture of its own, followed by its second in figures."""
+        for second in video.seconds:
+            _append(prompt, [self._placeholders.image_start], 0)
+            _append(prompt, [self._placeholders.image] * video.per_patch, 2)
+            _append(prompt, [self._placeholders.image_end, *self._encoder.ordinary(str(second))], 0)
+
+
+def video_seconds(frames: int, fps: float, temporal_patch_size: int) -> tuple[int, ...]:
+    """The whole second of the first frame of every temporal patch, as Glm4vProcessor writes it into the prompt."""
+    return tuple(int(frame / fps) for frame in range(0, frames, temporal_patch_size))
+
+
+def _append(prompt: Prompt, ids: Sequence[int], kind: int) -> None:
+    prompt.ids.extend(ids)
+    prompt.token_types.extend([kind] * len(ids))
+
+
+def _template_message(
+    message: ChatMessage, kinds: Sequence[ImageMedia | VideoMedia], mark: Callable[[str], str]
+) -> dict[str, Any]:
+    """A message in the form that chat templates take, with marks for its texts."""
+    if message.role == "user":
+        return {"role": "user", "content": [_template_content(content, kinds, mark) for content in message.content]}
+    # Templates read one text from messages of the other roles.
+    text = "".join(content.text for content in message.content if isinstance(content, TextContent))
+    return {"role": message.role, "content": mark(answer_only(text) if message.role == "assistant" else text)}
+
+
+def _template_content(
+    content: TextContent | MediaContent, kinds: Sequence[ImageMedia | VideoMedia], mark: Callable[[str], str]
+) -> dict[str, str]:
+    if isinstance(content, TextContent):
+        return {"type": "text", "text": mark(content.text)}
+    return {"type": "video" if isinstance(kinds[content.index], VideoMedia) else "image"}
+
+
+def answer_only(text: str) -> str:
+    """
+    An earlier answer as the authors want it in the history: without its thinking, tags and box tokens.
+
+    Text without any tag stays as it is.
+    """
+    if not any(tag in text for tag in TAGS):
+        return text
+    parser = Parser(stop=(), boxes=BoxReader(()))
+    parser.push(text)
+    parser.end()
+    return "".join(part.text for part in parser.drain() if isinstance(part, TextPart))

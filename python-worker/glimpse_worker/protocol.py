@@ -1,0 +1,378 @@
+"""The messages of the wire, as protocol/messages.ts defines them; the golden vectors hold the two together.
+
+Every message is one MessagePack map whose `type` names it, except the start line (JSON) and the raw frames
+that follow `generate`. Absent fields are left out, never sent as nil. Field names travel in camelCase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Literal, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+PROTOCOL_VERSION = 1
+
+MAX_HEADER_BYTES = 16 * 1024 * 1024
+"""A header larger than this is no message; pictures travel in frames of their own."""
+MAX_MEDIA_BYTES = 64 * 1024 * 1024
+"""The most that one picture may weigh, encoded."""
+
+T = TypeVar("T")
+Frame = bytes | memoryview
+"""What one frame of a socket holds; a memoryview is read-only and keeps its frame alive."""
+
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Milliseconds = Annotated[float, Meta(ge=0)]
+NonEmptyString = Annotated[str, Meta(min_length=1)]
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+LoadingStage = Literal["import", "download", "weights"]
+FinishReason = Literal["stop", "length", "cancelled"]
+WarningCode = Literal["IMAGE_PADDED", "IMAGE_FIRST_FRAME", "BOX_IMAGE_ASSUMED", "MAX_NEW_TOKENS_CUT"]
+ErrorCode = Literal[
+    "INVALID_REQUEST",
+    "MEDIA_MIX_UNSUPPORTED",
+    "IMAGE_UNREADABLE",
+    "IMAGE_TOO_LARGE",
+    "VIDEO_UNREADABLE",
+    "CONTEXT_TOO_LONG",
+    "GPU_OUT_OF_MEMORY",
+    "GENERATION_FAILED",
+    "WORKER_START_FAILED",
+    "PYTHON_DEPS_MISSING",
+    "MODEL_NOT_FOUND",
+    "MODEL_UNSUPPORTED",
+    "MODEL_DOWNLOAD_FAILED",
+    "DISK_FULL",
+    "DEVICE_NOT_FOUND",
+    "PROTOCOL_MISMATCH",
+]
+"""Those of protocol/errors.ts that a worker can say."""
+
+
+class InvalidMessage(ValueError):
+    """A frame is not a message of this protocol; the text says why, without repeating the frame's content."""
+
+
+class RequestKey(NamedTuple):
+    """Names one attempt at one request: what `cancel` points at and every answer repeats."""
+
+    request: str
+    attempt: int
+
+
+class _Record(
+    Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
+):
+    """A map without a tag of its own."""
+
+
+class _Message(_Record, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
+    """A map whose `type` is the name of the class in lower case."""
+
+
+class _Keyed(_Message, frozen=True, kw_only=True):
+    request: Annotated[str, Meta(min_length=1, max_length=64)]
+    attempt: Count
+
+    @property
+    def key(self) -> RequestKey:
+        return RequestKey(self.request, self.attempt)
+
+
+class _Kind(_Record, frozen=True, tag_field="kind"):
+    """A map that `kind` tells from its siblings."""
+
+
+class ReferenceEngine(_Kind, frozen=True, tag="reference"):
+    """transformers' own `generate`."""
+
+
+class ScriptedEngine(_Kind, frozen=True, tag="scripted"):
+    """No model: plays the faults that the tests need."""
+
+    load: Literal["normal", "slow", "hang", "fail", "crash"]
+
+
+class Start(_Message, frozen=True, kw_only=True):
+    """The first and only line on stdin (JSON). Holds secrets: never log it."""
+
+    protocol: Count
+    generation: Count
+    token: str
+    """One-time secret, repeated in `hello`."""
+    control: str
+    data: str
+    parent_pid: Count
+    """The process whose death ends the worker."""
+    model: str
+    """A directory, or an id on the Hugging Face hub."""
+    revision: str | None = None
+    hub_token: str | None = None
+    device: str
+    """`auto`, `cpu`, or `cuda:N` (torch's name for an AMD GPU too)."""
+    dtype: Dtype
+    engine: ReferenceEngine | ScriptedEngine
+
+
+class Cancel(_Keyed, frozen=True):
+    """Control. Stop generating; answered with `done` unless the request has ended already."""
+
+
+class Shutdown(_Message, frozen=True):
+    """Control. Leave, without finishing what is on board."""
+
+
+class TextContent(_Message, frozen=True, tag="text"):
+    text: str
+
+
+class MediaContent(_Message, frozen=True, tag="media"):
+    index: Count
+    """Counts in the request's `media`."""
+
+
+class ChatMessage(_Record, frozen=True):
+    role: Literal["system", "user", "assistant"]
+    content: Annotated[Sequence[TextContent | MediaContent], Meta(min_length=1)]
+
+
+class ImageMedia(_Kind, frozen=True, tag="image"):
+    bytes: Count
+
+
+class VideoMedia(_Kind, frozen=True, tag="video"):
+    bytes: Annotated[Sequence[Count], Meta(min_length=1)]
+    """One entry per frame."""
+    fps: Annotated[float, Meta(gt=0)]
+    """Frames a second."""
+
+
+class Options(_Record, frozen=True, kw_only=True):
+    """What is absent comes from the checkpoint's generation_config; `temperature` 0 is greedy."""
+
+    seed: Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
+    max_new_tokens: Positive | None = None
+    temperature: Annotated[float, Meta(ge=0)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_k: Positive | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0)] | None = None
+    stop: Sequence[NonEmptyString] | None = None
+
+
+class Generate(_Keyed, frozen=True, kw_only=True):
+    """Data. Followed by one raw frame per picture or video frame, in the order of `media`."""
+
+    messages: Sequence[ChatMessage]
+    media: Sequence[ImageMedia | VideoMedia]
+    options: Options
+
+    def frame_sizes(self) -> list[int]:
+        """The bytes of each raw frame that follows this message."""
+        sizes: list[int] = []
+        for medium in self.media:
+            sizes.extend([medium.bytes] if isinstance(medium, ImageMedia) else medium.bytes)
+        return sizes
+
+
+class Hello(_Message, frozen=True, kw_only=True):
+    """Control. The first message of a worker, before it imports anything heavy."""
+
+    protocol: Count
+    generation: Count
+    token: str
+    pid: Count
+
+
+class Loading(_Message, frozen=True, kw_only=True):
+    """Control. `done` and `total` are bytes."""
+
+    stage: LoadingStage
+    done: Count | None = None
+    total: Count | None = None
+
+
+class Device(_Record, frozen=True, kw_only=True):
+    kind: Literal["cpu", "cuda", "rocm"]
+    id: str
+    """torch's name: `cpu`, `cuda:0`."""
+    name: str
+    """The marketing name, or the processor's."""
+    memory_bytes: Count | None = None
+
+
+class PixelLimits(_Record, frozen=True, kw_only=True):
+    """The checkpoint's preprocessor numbers; pixels count height × width × frames, as transformers does."""
+
+    patch_size: Count
+    merge_size: Count
+    temporal_patch_size: Count
+    min_pixels: Count
+    max_pixels: Count
+
+
+class Ready(_Message, frozen=True, kw_only=True):
+    """Control. From here on the worker takes requests."""
+
+    model: str
+    revision: str | None = None
+    """The commit of the checkpoint, when it came from the hub."""
+    engine: Literal["reference", "scripted"]
+    dtype: str
+    device: Device
+    slots: Positive
+    """How many requests the orchestrator may have on board at once."""
+    context_length: Count
+    image_limits: PixelLimits
+    video_limits: PixelLimits
+    stop_token_ids: Sequence[Count]
+    versions: Mapping[str, str]
+    """Names and versions of what the worker runs on: python, torch, transformers …"""
+
+
+class Failed(_Message, frozen=True, kw_only=True):
+    """Control. The worker cannot start; it leaves after this message."""
+
+    code: ErrorCode
+    message: str
+    hint: str | None = None
+    traceback: str | None = None
+
+
+class Fault(_Message, frozen=True, kw_only=True):
+    """Control. A frame from the orchestrator was not a message; the worker leaves after this message."""
+
+    message: str
+
+
+class ThinkingPart(_Kind, frozen=True, kw_only=False, tag="thinking"):
+    text: str
+
+
+class TextPart(_Kind, frozen=True, kw_only=False, tag="text"):
+    text: str
+
+
+class MarkupPart(_Kind, frozen=True, kw_only=False, tag="markup"):
+    """Belongs to neither: tags, box tokens, the stop token, white space at the borders."""
+
+    text: str
+
+
+class BoxPart(_Kind, frozen=True, tag="box"):
+    """Pixels of medium `image` after EXIF orientation: left, top, right, bottom."""
+
+    image: Count
+    box: tuple[float, float, float, float]
+
+
+Part = ThinkingPart | TextPart | MarkupPart | BoxPart
+"""The `text` of thinking, text and markup parts, joined in order, is the raw text."""
+
+
+class TokensItem(_Record, frozen=True, kw_only=True):
+    request: Annotated[str, Meta(min_length=1, max_length=64)]
+    attempt: Count
+    index: Count
+    """That of the first id among the request's generated ids."""
+    ids: Sequence[Count]
+    parts: Sequence[Part]
+
+
+class Tokens(_Message, frozen=True, kw_only=True):
+    """Data. One per engine step: the new tokens of every request that got some."""
+
+    items: Sequence[TokensItem]
+
+
+class RequestWarning(_Keyed, frozen=True, kw_only=True, tag="warning"):
+    """Data. The request goes on; its caller should know."""
+
+    code: WarningCode
+    message: str
+    media: Count | None = None
+
+
+class Usage(_Record, frozen=True, kw_only=True):
+    prompt_tokens: Count
+    """All tokens of the prompt, those of pictures and video included."""
+    image_tokens: Count
+    """The part of `prompt_tokens` that stands for pictures or video frames."""
+    thinking_tokens: Count
+    """The part of `completion_tokens` spent on thinking, its tags included."""
+    completion_tokens: Count
+    """Everything generated, the stop token included."""
+
+
+class Timing(_Record, frozen=True, kw_only=True):
+    """Waiting in the worker; media and prompt; prompt to first token; first token to last."""
+
+    queue_ms: Milliseconds
+    preprocess_ms: Milliseconds
+    prefill_ms: Milliseconds
+    decode_ms: Milliseconds
+
+
+class Done(_Keyed, frozen=True, kw_only=True):
+    """Data. The one good ending of a request."""
+
+    finish_reason: FinishReason
+    usage: Usage
+    timing: Timing
+
+
+class Error(_Keyed, frozen=True, kw_only=True):
+    """Data. The one bad ending of a request; the worker goes on. `media` is the medium at fault, when there
+    is one.
+    """
+
+    code: ErrorCode
+    message: str
+    hint: str | None = None
+    traceback: str | None = None
+    media: Count | None = None
+
+
+ControlToWorker = Cancel | Shutdown
+DataToWorker = Generate
+ControlFromWorker = Hello | Loading | Ready | Failed | Fault
+DataFromWorker = Tokens | RequestWarning | Done | Error
+Message = ControlToWorker | DataToWorker | ControlFromWorker | DataFromWorker
+
+_start = msgspec.json.Decoder(Start)
+_control: msgspec.msgpack.Decoder[ControlToWorker] = msgspec.msgpack.Decoder(ControlToWorker)
+_data = msgspec.msgpack.Decoder(DataToWorker)
+
+
+def encode(message: Message) -> bytes:
+    """Packs a message of either direction; safe to call from any thread."""
+    return msgspec.msgpack.encode(message)
+
+
+def decode_start(line: bytes) -> Start:
+    """Raises InvalidMessage."""
+    return _decode(_start.decode, line, "the start line")
+
+
+def decode_control(frame: Frame) -> ControlToWorker:
+    """Raises InvalidMessage."""
+    return _decode(_control.decode, frame, "a frame on the control channel")
+
+
+def decode_data(frame: Frame) -> DataToWorker:
+    """Raises InvalidMessage."""
+    return _decode(_data.decode, frame, "a frame on the data channel")
+
+
+def _decode(decode: Callable[[Frame], T], source: Frame, name: str) -> T:
+    if len(source) > MAX_HEADER_BYTES:
+        raise InvalidMessage(
+            f"{name} is not a message: it has {len(source)} bytes, more than {MAX_HEADER_BYTES}"
+        )
+    try:
+        return decode(source)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidMessage(f"{name} is not a message: {error}") from error

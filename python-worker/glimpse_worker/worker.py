@@ -1,0 +1,126 @@
+"""One worker from `hello` to its end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from typing import NoReturn, assert_never
+
+from .engine.interface import Emit, Engine, Progress
+from .failure import WorkerFailure, failed
+from .lifecycle import EXIT_FAILED, EXIT_OK, leave
+from .protocol import (
+    PROTOCOL_VERSION,
+    Cancel,
+    ControlToWorker,
+    Fault,
+    Frame,
+    Generate,
+    Hello,
+    Loading,
+    LoadingStage,
+    ReferenceEngine,
+    ScriptedEngine,
+    Shutdown,
+    Start,
+)
+from .transport import Transport
+
+logger = logging.getLogger(__name__)
+
+SWITCH_INTERVAL_S = 0.0005
+"""How long the model's thread may keep the transport's waiting; Python's own 5 ms delays every cancel."""
+
+
+class Worker:
+    """Connects the transport with the engine."""
+
+    def __init__(self, start: Start) -> None:
+        self._start = start
+        self._engine: Engine | None = None
+        self._transport = Transport(
+            start.control,
+            start.data,
+            on_control=self._on_control,
+            on_generate=self._on_generate,
+        )
+
+    def run(self) -> None:
+        """Says hello, loads the engine on this thread, and reports how that went; then serves until the
+        process ends.
+        """
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        transport_thread = threading.Thread(target=self._serve, name="transport")
+        transport_thread.start()
+        start = self._start
+        self._transport.send_control(
+            Hello(protocol=PROTOCOL_VERSION, generation=start.generation, token=start.token, pid=os.getpid())
+        )
+        try:
+            _check_protocol(start)
+            self._engine = load_engine(start, self._progress, self._transport.send_data)
+        except BaseException as error:
+            self._transport.send_control(failed(error))
+            self._transport.close(EXIT_FAILED)
+        else:
+            self._transport.send_control(self._engine.ready)
+        transport_thread.join()
+
+    def _serve(self) -> NoReturn:
+        """Its end is the end of the process: loading, or a step, may be hanging on the other threads."""
+        try:
+            code = self._transport.serve()
+        except BaseException:
+            logger.exception("the transport broke")
+            code = EXIT_FAILED
+        leave(code)
+
+    def _progress(self, stage: LoadingStage, done: int | None, total: int | None) -> None:
+        self._transport.send_control(Loading(stage=stage, done=done, total=total))
+
+    def _on_control(self, message: ControlToWorker) -> None:
+        match message:
+            case Cancel():
+                if self._engine is not None:
+                    self._engine.cancel(message.key)
+            case Shutdown():
+                if self._engine is not None:
+                    self._engine.close()
+                self._transport.close(EXIT_OK)
+            case _:
+                assert_never(message)
+
+    def _on_generate(self, request: Generate, frames: Sequence[Frame]) -> None:
+        if self._engine is None:
+            self._transport.send_control(Fault(message=f"generate {request.request} came before `ready`"))
+            self._transport.close(EXIT_FAILED)
+        else:
+            self._engine.submit(request, frames)
+
+
+def load_engine(start: Start, progress: Progress, emit: Emit) -> Engine:
+    """The engine that the start line asks for; what it needs is imported here, not earlier."""
+    match start.engine:
+        case ReferenceEngine():
+            progress("import", None, None)
+            from .engine.reference import load_reference
+
+            return load_reference(start, progress, emit)
+        case ScriptedEngine():
+            from .engine.scripted import load_scripted
+
+            return load_scripted(start, start.engine.load, progress, emit)
+        case _:
+            assert_never(start.engine)
+
+
+def _check_protocol(start: Start) -> None:
+    if start.protocol != PROTOCOL_VERSION:
+        raise WorkerFailure(
+            "PROTOCOL_MISMATCH",
+            f"the library speaks protocol version {start.protocol}, this worker {PROTOCOL_VERSION}",
+            "Use the glimpse_worker that came with the library, or run `npx glimpse setup`.",
+        )

@@ -1,0 +1,171 @@
+"""The embedded model behind the reference engine, loaded once for all tests, and a caller that waits for endings."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from glimpse_worker.engine.interface import Engine
+from glimpse_worker.engine.reference import load_reference
+from glimpse_worker.protocol import (
+    BoxPart,
+    ChatMessage,
+    DataFromWorker,
+    Done,
+    Error,
+    Generate,
+    ImageMedia,
+    MediaContent,
+    Options,
+    Part,
+    ReferenceEngine,
+    RequestKey,
+    RequestWarning,
+    Start,
+    TextContent,
+    TextPart,
+    Tokens,
+    VideoMedia,
+)
+
+MODEL = Path(__file__).parents[2] / "models" / "embedded"
+PATIENCE_S = 60
+
+
+def start_line(model: str = str(MODEL), **changes: Any) -> Start:
+    fields: dict[str, Any] = {
+        "protocol": 1,
+        "generation": 0,
+        "token": "",
+        "control": "",
+        "data": "",
+        "parent_pid": 1,
+        "model": model,
+        "device": "cpu",
+        "dtype": "auto",
+        "engine": ReferenceEngine(),
+    }
+    return Start(**(fields | changes))
+
+
+@dataclass
+class Answer:
+    """All that was said about one request."""
+
+    messages: list[DataFromWorker] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
+    first_token: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def ids(self) -> list[int]:
+        return [id for item in self._items() for id in item.ids]
+
+    @property
+    def parts(self) -> list[Part]:
+        return [part for item in self._items() for part in item.parts]
+
+    @property
+    def raw(self) -> str:
+        return "".join(part.text for part in self.parts if not isinstance(part, BoxPart))
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text for part in self.parts if isinstance(part, TextPart))
+
+    @property
+    def boxes(self) -> list[BoxPart]:
+        return [part for part in self.parts if isinstance(part, BoxPart)]
+
+    @property
+    def warnings(self) -> list[RequestWarning]:
+        return [message for message in self.messages if isinstance(message, RequestWarning)]
+
+    @property
+    def done(self) -> Done:
+        assert isinstance(self.messages[-1], Done), self.messages[-1]
+        return self.messages[-1]
+
+    @property
+    def error(self) -> Error:
+        assert isinstance(self.messages[-1], Error), self.messages[-1]
+        return self.messages[-1]
+
+    def wait(self) -> Answer:
+        assert self.ended.wait(PATIENCE_S), "the request has not ended"
+        return self
+
+    def _items(self) -> list[Any]:
+        return [item for message in self.messages if isinstance(message, Tokens) for item in message.items]
+
+
+class Caller:
+    """Submits requests as the worker does."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Answer] = {}
+        self.engine: Engine = load_reference(start_line(), lambda *_: None, self._emit)
+
+    def submit(self, messages: Sequence[ChatMessage], media: Sequence[bytes | Video] = (), **options: Any) -> str:
+        name = f"r{len(self.answers)}"
+        self.answers[name] = Answer()
+        frames: list[bytes] = []
+        headers: list[ImageMedia | VideoMedia] = []
+        for medium in media:
+            if isinstance(medium, Video):
+                frames += medium.frames
+                headers.append(VideoMedia(bytes=[len(frame) for frame in medium.frames], fps=medium.fps))
+            else:
+                frames.append(medium)
+                headers.append(ImageMedia(bytes=len(medium)))
+        chosen = Options(**({"seed": 0, "temperature": 0.0} | options))
+        request = Generate(request=name, attempt=0, messages=messages, media=headers, options=chosen)
+        self.engine.submit(request, frames)
+        return name
+
+    def cancel(self, name: str) -> None:
+        self.engine.cancel(RequestKey(name, 0))
+
+    def ask(self, messages: Sequence[ChatMessage], media: Sequence[bytes | Video] = (), **options: Any) -> Answer:
+        return self.answers[self.submit(messages, media, **options)].wait()
+
+    def _emit(self, message: DataFromWorker) -> None:
+        items = message.items if isinstance(message, Tokens) else [message]
+        for item in items:
+            answer = self.answers[item.request]
+            assert not answer.ended.is_set(), f"{item} came after the ending"
+            answer.messages.append(message)
+            if isinstance(message, Tokens):
+                answer.first_token.set()
+            if isinstance(message, Done | Error):
+                answer.ended.set()
+
+
+@dataclass(frozen=True)
+class Video:
+    frames: list[bytes]
+    fps: float
+
+
+@cache
+def caller() -> Caller:
+    return Caller()
+
+
+def user(*content: str | int) -> ChatMessage:
+    """Texts, and the indices of media where they are to stand."""
+    return ChatMessage(
+        role="user",
+        content=[MediaContent(index=c) if isinstance(c, int) else TextContent(text=c) for c in content],
+    )
+
+
+def system(text: str) -> ChatMessage:
+    return ChatMessage(role="system", content=[TextContent(text=text)])
+
+
+def assistant(text: str) -> ChatMessage:
+    return ChatMessage(role="assistant", content=[TextContent(text=text)])
