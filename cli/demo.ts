@@ -28,7 +28,7 @@ function summary({ timing, worker }: GenerateResult): string {
   const parts: string[] = [];
   if (timing.firstTokenMs !== undefined) parts.push(`first token after ${timing.firstTokenMs.toFixed(0)} ms`);
   if (timing.tokensPerSecond !== undefined) parts.push(`${timing.tokensPerSecond.toFixed(0)} tokens/s`);
-  if (worker) parts.push(`worker ${worker.id} (pid ${worker.pid})`);
+  if (worker) parts.push(`${worker.id} (pid ${worker.pid})`);
   if (worker?.device) parts.push(`${worker.device.id} (${worker.device.name})`);
   return parts.join(", ");
 }

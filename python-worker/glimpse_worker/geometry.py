@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 GRID = 1000
-"""The README of zai-org/GLM-V has boxes "scaled to 1000"; its GUI guide writes integers 0 to 999, per mille."""
+"""zai-org/GLM-V: boxes are "scaled to 1000" (README), integers 0 to 999, per mille (GUI guide)."""
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""

@@ -66,7 +66,7 @@ def leave_with(parent_pid: int) -> None:
 
 
 def leave(code: int, reason: str | None = None) -> NoReturn:
-    """Ends the process from any thread, without waiting for the others: one may hang in a step or an import."""
+    """Ends the process from any thread, not waiting for the others: one may hang in a step or an import."""
     if reason is not None:
         sys.stderr.write(f"glimpse_worker: {reason}\n")
         sys.stderr.flush()

@@ -14,8 +14,8 @@ from .preprocessing import MAX_ASPECT_RATIO, aspect_ratio_fits
 from .protocol import WarningCode
 
 MAX_PIXELS = 100_000_000
-# Pillow opens an MPO file (a JPEG with a second view) through its JPEG reader only if both are allowed.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF")
+# An MPO file (a JPEG with more views behind it) is opened by the JPEG reader.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 
 # MAX_PIXELS, checked from the header below, replaces Pillow's own bomb check, which warns on stderr at 89 megapixels.
 Image.MAX_IMAGE_PIXELS = None

@@ -48,7 +48,7 @@ class Detokenizer:
         return new
 
     def _shorten(self, text: str) -> None:
-        """Cuts the window where a character ends: there the halves, decoded apart, give the text of the whole."""
+        """Cuts the window where a character ends: where its halves, decoded apart, give the same text."""
         for cut in range(len(self._window) - 1, 0, -1):
             tail = self._decode(self._window[cut:])
             if tail and self._decode(self._window[:cut]) + tail == text:

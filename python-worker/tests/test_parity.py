@@ -17,13 +17,13 @@ from drawing import encode, moving_circle, photo, red_circle, shapes, text
 from embedded import MODEL, Video, assistant, caller, system, user
 from glimpse_worker.pixels import Pixels, image_pixels, resize, to_tensor, video_frame_size, video_pixels
 from glimpse_worker.preprocessing import read_preprocessing
-from glimpse_worker.protocol import ChatMessage, MediaContent, TextContent, VideoMedia
+from glimpse_worker.protocol import ChatMessage, MediaContent, TextContent
 from PIL import Image
 from plain_script import Media, PlainScript
 
 TWO = shapes((224, 196), ("circle", "red", (20, 30, 80, 90)), ("square", "blue", (130, 110, 190, 170)))
 HELLO, WORLD = text("Hello", (112, 112)), text("World", (168, 84))
-MAX_NEW_TOKENS = 100
+MAX_NEW_TOKENS = 48
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ async function request(
     headers: { "User-Agent": userAgent(), Accept: "image/png, image/jpeg, image/webp, image/gif" },
   });
   try {
-    return await client.get<Buffer>(url.href, { lookup: pinned(addresses) });
+    return await client.get<Buffer>(url.href, { signal, lookup: pinned(addresses) });
   } catch (error) {
     signal.throwIfAborted();
     if (!isAxiosError(error)) throw error;

@@ -20,7 +20,7 @@ export async function readPictureFile(path: string, signal: AbortSignal): Promis
 async function openFile(path: string): Promise<FileHandle> {
   try {
     // Without O_NONBLOCK, opening a FIFO that nobody writes to never returns.
-    return await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+    return await open(path, constants.O_RDONLY | constants.O_NOCTTY);
   } catch (cause) {
     throw notFound(path, reason((cause as NodeJS.ErrnoException).code));
   }

@@ -8,10 +8,10 @@ from typing import Protocol
 from ..protocol import DataFromWorker, Frame, Generate, LoadingStage, Ready, RequestKey
 
 Emit = Callable[[DataFromWorker], None]
-"""Sends a message to the orchestrator. Never blocks; safe to call from any thread; keeps each thread's order."""
+"""Sends a message. Never blocks; safe to call from any thread; keeps each thread's order."""
 
 Progress = Callable[[LoadingStage, int | None, int | None], None]
-"""Reports a stage of loading, with bytes done and total where they are known. Safe to call from any thread."""
+"""Reports a stage of loading, with bytes done and total where known. Safe to call from any thread."""
 
 
 class Engine(Protocol):

@@ -1,0 +1,121 @@
+"""Ids in, parts out: what an engine relies on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glimpse_worker.engine.script import STOP_TOKEN_ID, decode, encode
+from glimpse_worker.geometry import Geometry
+from glimpse_worker.output import Output
+from glimpse_worker.protocol import BoxPart, MarkupPart, Part, TextPart, ThinkingPart
+
+ANSWER = "<think>Hm 🙂</think><answer>A cat.</answer><|user|>"
+
+
+def output(stop: Sequence[str] = (), pictures: int = 0) -> Output:
+    return Output(
+        decode,
+        stop_token_ids=[STOP_TOKEN_ID],
+        stop=stop,
+        geometries=[Geometry.unpadded(1000, 1000)] * pictures,
+    )
+
+
+def raw(parts: Sequence[Part]) -> str:
+    return "".join(part.text for part in parts if not isinstance(part, BoxPart))
+
+
+def test_an_answer_is_taken_apart() -> None:
+    out = output()
+    parts = out.push(encode(ANSWER)) + out.finish()
+    assert parts == [
+        MarkupPart("<think>"),
+        ThinkingPart("Hm 🙂"),
+        MarkupPart("</think><answer>"),
+        TextPart("A cat."),
+        MarkupPart("</answer><|user|>"),
+    ]
+    assert out.stopped
+    assert out.completion_tokens == len(encode(ANSWER))
+
+
+def test_thinking_tokens_count_the_tags() -> None:
+    out = output()
+    out.push(encode(ANSWER))
+    out.finish()
+    assert out.thinking_tokens == len(encode("<think>Hm 🙂</think>"))
+
+
+def test_thinking_tokens_do_not_count_a_split_character_beside_the_tags() -> None:
+    out = output()
+    out.push(encode("🙂<think>🙂</think>🙂"))
+    out.finish()
+    assert out.thinking_tokens == len(encode("<think>🙂</think>"))
+
+
+def test_thinking_that_is_cut_off_counts_up_to_the_cut() -> None:
+    out = output()
+    out.push(encode("<think>Hm"))
+    out.finish()
+    assert out.thinking_tokens == 3
+    assert not out.stopped
+
+
+def test_an_answer_that_fakes_tags_with_other_tokens_counts_them_all() -> None:
+    out = output()
+    out.push(list(b"a<think>b</think>c"))
+    out.finish()
+    assert out.thinking_tokens == len(b"<think>b</think>")
+
+
+def test_a_stop_token_is_known_by_its_id_and_not_by_its_text() -> None:
+    out = output()
+    assert out.push(list(b"<|user|> is a token")) == [TextPart("<|user|> is a token")]
+    assert not out.stopped
+    assert out.push([STOP_TOKEN_ID]) + out.finish() == [MarkupPart("<|user|>")]
+    assert out.stopped
+
+
+def test_a_stop_token_after_half_a_character_and_white_space() -> None:
+    out = output()
+    ids = [*b"a \xf0\x9f", STOP_TOKEN_ID]
+    parts = out.push(ids) + out.finish()
+    assert parts == [TextPart("a \ufffd"), MarkupPart("<|user|>")]
+    assert raw(parts) == decode(ids)
+
+
+def test_a_stop_string_stops() -> None:
+    out = output(stop=["cat"])
+    parts = out.push(encode("<answer>A cat")) + out.finish()
+    assert parts == [MarkupPart("<answer>"), TextPart("A"), MarkupPart(" cat")]
+    assert out.stopped
+
+
+def test_a_box_among_several_pictures_is_flagged() -> None:
+    text = "<answer><|begin_of_box|>[0,0,10,10]<|end_of_box|></answer>"
+    for pictures, assumed in ((1, False), (2, True)):
+        out = output(pictures=pictures)
+        parts = out.push(encode(text)) + out.finish()
+        assert BoxPart(image=pictures - 1, box=(0.0, 0.0, 10.0, 10.0)) in parts
+        assert out.box_image_assumed is assumed
+
+
+@given(ids=st.lists(st.integers(0, STOP_TOKEN_ID + 6), max_size=80), data=st.data())
+def test_replaying_the_ids_gives_the_same_however_they_were_cut(ids: list[int], data: st.DataObject) -> None:
+    whole = output(stop=["a", "\n\n"], pictures=1)
+    expected = whole.push(ids) + whole.finish()
+    assert raw(expected) == decode(ids)
+    pieces = output(stop=["a", "\n\n"], pictures=1)
+    cuts = [0, *sorted(data.draw(st.lists(st.integers(0, len(ids))))), len(ids)]
+    parts = [part for a, b in itertools.pairwise(cuts) for part in pieces.push(ids[a:b])]
+    parts += pieces.finish()
+    for kind in (ThinkingPart, TextPart, MarkupPart):
+        assert raw([p for p in parts if isinstance(p, kind)]) == raw(
+            [p for p in expected if isinstance(p, kind)]
+        )
+    assert [p for p in parts if isinstance(p, BoxPart)] == [p for p in expected if isinstance(p, BoxPart)]
+    assert pieces.thinking_tokens == whole.thinking_tokens

@@ -1,0 +1,293 @@
+"""A worker process as the library meets it: start, requests, faults, end."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from worker_process import WorkerProcess, texts
+
+from glimpse_worker.protocol import (
+    Done,
+    Error,
+    Failed,
+    Fault,
+    Hello,
+    Loading,
+    Ready,
+    RequestKey,
+    RequestWarning,
+    Tokens,
+)
+
+Spawn = Callable[..., WorkerProcess]
+
+
+def test_a_worker_says_hello_and_is_ready(spawn: Spawn) -> None:
+    worker = spawn(model="some/model")
+    hello = worker.expect(Hello)
+    assert (hello.token, hello.generation, hello.pid) == ("one-time secret", 7, worker.process.pid)
+    ready = worker.expect(Ready)
+    assert (ready.engine, ready.model, ready.slots) == ("scripted", "some/model", 4)
+    assert {"python", "msgspec"} <= set(ready.versions)
+
+
+def test_a_request_streams_and_ends_once(worker: WorkerProcess) -> None:
+    key = worker.generate("say A cat – 猫 🙂")
+    messages, done = worker.until_end(key)
+    assert texts(messages, key, "thinking") == "I play a script."
+    assert texts(messages, key, "text") == "A cat – 猫 🙂"
+    assert isinstance(done, Done)
+    assert done.finish_reason == "stop"
+    items = [item for message in messages if isinstance(message, Tokens) for item in message.items]
+    ids = [token for item in items for token in item.ids]
+    assert [item.index for item in items] == list(range(len(ids)))
+    assert done.usage.completion_tokens == len(ids)
+    assert done.usage.thinking_tokens == len("I play a script.") + 2
+    assert done.usage.prompt_tokens == len("say A cat – 猫 🙂".encode())
+
+
+def test_pictures_travel_as_frames_and_boxes_come_back(worker: WorkerProcess) -> None:
+    text = "say <|begin_of_box|>[0,0,500,999]<|end_of_box|>"
+    media = [{"kind": "image", "bytes": 5}, {"kind": "video", "bytes": [1, 0], "fps": 2}]
+    worker.send("data", worker.generate_frame(text, media=media), b"01234", b"0", b"")
+    messages, done = worker.until_end(RequestKey("r1", 0))
+    boxes = [
+        part
+        for message in messages
+        if isinstance(message, Tokens)
+        for item in message.items
+        for part in msgspec.to_builtins(item.parts)
+        if part["kind"] == "box"
+    ]
+    assert boxes == [{"kind": "box", "image": 1, "box": (0.0, 0.0, 500.0, 999.0)}]
+    warnings = [message.code for message in messages if isinstance(message, RequestWarning)]
+    assert warnings == ["BOX_IMAGE_ASSUMED"]
+    assert isinstance(done, Done)
+    assert done.usage.image_tokens == 3
+
+
+def test_requests_run_at_once_and_share_steps(worker: WorkerProcess) -> None:
+    keys = [worker.generate("slow 20", request=f"r{number}") for number in range(4)]
+    messages, _ = worker.until_end(keys[0])
+    for key in keys[1:]:
+        assert texts(messages, key, "text")
+
+
+def test_a_fifth_request_waits_for_a_slot(worker: WorkerProcess) -> None:
+    keys = [worker.generate("slow 5", request=f"r{number}") for number in range(5)]
+    messages, done = worker.until_end(keys[4])
+    assert [message.key for message in messages if isinstance(message, Done)] == keys[:4]
+    assert isinstance(done, Done)
+    assert done.timing.queue_ms > 100
+
+
+def test_cancel_ends_a_request_with_what_there_is(worker: WorkerProcess) -> None:
+    key = worker.generate("slow 5000")
+    while not texts([first := worker.next_data()], key, "text"):
+        assert isinstance(first, Tokens)
+    worker.cancel(key)
+    _, done = worker.until_end(key)
+    assert isinstance(done, Done)
+    assert done.finish_reason == "cancelled"
+    assert 0 < done.usage.completion_tokens < 200
+
+
+def test_cancel_ends_a_request_that_waits(worker: WorkerProcess) -> None:
+    running = [worker.generate("slow 5000", request=f"r{number}") for number in range(4)]
+    waiting = worker.generate("normal 5", request="waiting")
+    worker.cancel(waiting)
+    _, done = worker.until_end(waiting)
+    assert isinstance(done, Done)
+    assert (done.finish_reason, done.usage.completion_tokens) == ("cancelled", 0)
+    for key in running:
+        worker.cancel(key)
+        worker.until_end(key)
+
+
+def test_cancelling_what_has_ended_changes_nothing(worker: WorkerProcess) -> None:
+    key = worker.generate("normal 1")
+    worker.until_end(key)
+    worker.cancel(key)
+    again = worker.generate("normal 1", request="r2")
+    messages, _ = worker.until_end(again)
+    assert all(isinstance(message, Tokens) for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "reason"),
+    [
+        ({"maxNewTokens": 25}, "abcde", "length"),
+        ({"stop": ["h", "zz"]}, "abcdefg", "stop"),
+        ({}, "abcdefghij", "stop"),
+    ],
+    ids=["maxNewTokens", "stop string", "neither"],
+)
+def test_options_bound_the_answer(
+    worker: WorkerProcess, options: dict[str, Any], text: str, reason: str
+) -> None:
+    # 20 tokens come before the answer: the tags, and a thought of 16 letters, dot and spaces included.
+    key = worker.generate("normal 10", **options)
+    messages, done = worker.until_end(key)
+    assert isinstance(done, Done)
+    assert (done.finish_reason, texts(messages, key, "text")) == (reason, text)
+
+
+def test_more_tokens_than_the_context_leaves_are_cut_with_a_warning(worker: WorkerProcess) -> None:
+    key = worker.generate("normal 1", maxNewTokens=65_536)
+    messages, _ = worker.until_end(key)
+    assert isinstance(messages[0], RequestWarning)
+    assert messages[0].code == "MAX_NEW_TOKENS_CUT"
+    assert "65536 was cut to 65528" in messages[0].message
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("dance", "INVALID_REQUEST"),
+        ("sing 3", "INVALID_REQUEST"),
+        ("say " + "x" * 65_536, "CONTEXT_TOO_LONG"),
+    ],
+    ids=["no number", "unknown", "too long"],
+)
+def test_a_bad_request_fails_by_name_and_the_next_one_works(
+    worker: WorkerProcess, text: str, code: str
+) -> None:
+    _, error = worker.until_end(worker.generate(text))
+    assert isinstance(error, Error)
+    assert error.code == code
+    assert error.hint
+    _, done = worker.until_end(worker.generate("normal 1", request="r2"))
+    assert isinstance(done, Done)
+
+
+def test_out_of_memory_belongs_to_one_request(worker: WorkerProcess) -> None:
+    other = worker.generate("slow 20", request="other")
+    key = worker.generate("oom 3")
+    messages, error = worker.until_end(key)
+    assert isinstance(error, Error)
+    assert error.code == "GPU_OUT_OF_MEMORY"
+    assert texts(messages, key, "text") == "abc"
+    _, done = worker.until_end(other)
+    assert isinstance(done, Done)
+
+
+def test_a_stuttering_request_arrives_whole(worker: WorkerProcess) -> None:
+    key = worker.generate("stutter 5")
+    messages, done = worker.until_end(key)
+    assert isinstance(done, Done)
+    assert texts(messages, key, "text") == "abcde"
+
+
+def test_a_crash_is_a_death_by_signal_after_the_tokens(worker: WorkerProcess) -> None:
+    key = worker.generate("crash 3")
+    text = ""
+    while text != "abc":
+        text += texts([worker.next_data()], key, "text")
+    assert worker.exit_code() == -signal.SIGSEGV
+    assert "Segmentation fault" in worker.log
+
+
+def test_a_hung_step_leaves_control_alive_but_no_request_ends(worker: WorkerProcess) -> None:
+    key = worker.generate("hang 1")
+    while texts([worker.next_data()], key, "text") != "a":
+        pass
+    worker.cancel(key)
+    worker.shut_down()
+    assert worker.exit_code() == 0
+
+
+def test_babble_is_no_message(worker: WorkerProcess) -> None:
+    worker.generate("babble 3")
+    while (frame := worker.next_frame("data"))[0] != 0xC1:
+        msgspec.msgpack.decode(frame)
+
+
+def test_slow_loading_reports_progress(spawn: Spawn) -> None:
+    worker = spawn(load="slow")
+    worker.expect(Hello)
+    progress = worker.expect(Loading)
+    assert (progress.stage, progress.done, progress.total) == ("weights", 0, 10)
+    assert [worker.expect(Loading).done for _ in range(9)] == list(range(1, 10))
+    worker.expect(Ready)
+
+
+def test_a_failed_start_says_why_and_leaves(spawn: Spawn) -> None:
+    worker = spawn(load="fail")
+    worker.expect(Hello)
+    failure = worker.expect(Failed)
+    assert failure.code == "MODEL_NOT_FOUND"
+    assert failure.hint
+    assert "load_scripted" in (failure.traceback or "")
+    assert worker.exit_code() == 1
+
+
+def test_a_crash_while_loading_is_a_death_by_signal(spawn: Spawn) -> None:
+    worker = spawn(load="crash")
+    worker.expect(Hello)
+    assert worker.exit_code() == -signal.SIGSEGV
+
+
+def test_another_version_of_the_protocol_is_refused(spawn: Spawn) -> None:
+    worker = spawn(protocol=999)
+    assert worker.expect(Hello).protocol == 1
+    failure = worker.expect(Failed)
+    assert failure.code == "PROTOCOL_MISMATCH"
+    assert "999" in failure.message
+    assert worker.exit_code() == 1
+
+
+def test_shutdown_ends_an_idle_worker(worker: WorkerProcess) -> None:
+    worker.shut_down()
+    assert worker.exit_code() == 0
+    assert "Traceback" not in worker.log
+
+
+def test_shutdown_does_not_wait_for_what_is_on_board(worker: WorkerProcess) -> None:
+    worker.generate("slow 5000")
+    worker.next_data()
+    worker.shut_down()
+    assert worker.exit_code(within_s=2) == 0
+
+
+def test_shutdown_ends_a_worker_that_never_finishes_loading(spawn: Spawn) -> None:
+    worker = spawn(load="hang")
+    worker.expect(Hello)
+    worker.shut_down()
+    assert worker.exit_code(within_s=2) == 0
+
+
+def one_picture(worker: WorkerProcess) -> bytes:
+    return worker.generate_frame("normal 1", media=[{"kind": "image", "bytes": 4}])
+
+
+@pytest.mark.parametrize(
+    ("channel", "frames", "reason"),
+    [
+        ("control", lambda _: [b"\x81\xa4type\xa4nope"], "nope"),
+        ("control", lambda _: [b"garbage"], "control channel is not a message"),
+        ("control", lambda _: [b"\x81\xa4type\xa8shutdown", b""], "has one frame, this one has 2"),
+        ("data", lambda _: [b"\xc1"], "data channel is not a message"),
+        ("data", lambda worker: [one_picture(worker)], "announces 1 media frames, 0 came"),
+        ("data", lambda worker: [one_picture(worker), b"1234", b""], "announces 1 media frames, 2 came"),
+        ("data", lambda worker: [one_picture(worker), b"123"], "should have 4 bytes and has 3"),
+    ],
+    ids=["unknown", "garbage", "extra frame", "garbage data", "no picture", "extra picture", "short picture"],
+)
+def test_what_is_no_message_is_a_fault_and_the_worker_leaves(
+    worker: WorkerProcess, channel: Any, frames: Callable[[WorkerProcess], list[bytes]], reason: str
+) -> None:
+    worker.send(channel, *frames(worker))
+    assert reason in worker.expect(Fault).message
+    assert worker.exit_code() == 1
+
+
+def test_a_request_before_ready_is_a_fault(spawn: Spawn) -> None:
+    worker = spawn(load="hang")
+    worker.expect(Hello)
+    worker.generate("normal 1")
+    assert "before `ready`" in worker.expect(Fault).message
+    assert worker.exit_code() == 1
