@@ -62,7 +62,7 @@ export class ProgressDisplay {
   #draw(): void {
     if (!this.#output.isTTY || this.#title === undefined) return;
     const line = printable([this.#title, this.#state()].join("  "), this.#output);
-    this.#output.write(`\r\x1b[K${line.slice(0, (this.#output.columns ?? 80) - 1)}`);
+    this.#output.write(`\r\x1b[K${line.slice(0, (this.#output.columns || 80) - 1)}`);
   }
 
   #state(): string {

@@ -1,6 +1,75 @@
-import { readFileSync } from "node:fs";
-import { globSync } from "node:fs";
-import { dirname, relative, resolve, sep } from "node:path";
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
 import ts from "typescript";
 import { describe, expect, test } from "vitest";
-import { packageRoot } from "../orchestrator/package-root.ts";
+import { packageRoot, workerSource } from "../orchestrator/package-root.ts";
+
+/** Each room may import those after it. */
+const order = ["cli", "gateway", "sdk", "orchestrator", "protocol"];
+
+/** What may be imported from outside the order; `test` is no room, and may import everything. */
+const others: Record<string, readonly string[]> = {
+  examples: ["sdk"],
+  bench: ["sdk"],
+};
+
+interface Import {
+  /** The importing file, relative to the package's root. */
+  file: string;
+  /** A file of ours relative to the root, or the name of a package. */
+  target: string;
+  isOurs: boolean;
+}
+
+function sources(room: string, suffix: string): string[] {
+  const directory = join(packageRoot, room);
+  return readdirSync(directory, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(suffix))
+    .map((name) => join(room, name));
+}
+
+function roomOf(file: string): string {
+  return file.split("/")[0] ?? "";
+}
+
+function importsOf(file: string): Import[] {
+  const { importedFiles } = ts.preProcessFile(readFileSync(join(packageRoot, file), "utf8"), true, true);
+  return importedFiles.map(({ fileName }) => {
+    const isOurs = fileName.startsWith(".");
+    const target = isOurs ? relative(packageRoot, join(packageRoot, dirname(file), fileName)) : fileName;
+    return { file, target, isOurs };
+  });
+}
+
+function allowed(room: string): readonly string[] {
+  return [room, ...(others[room] ?? order.slice(order.indexOf(room) + 1))];
+}
+
+const rooms = [...order, ...Object.keys(others)].filter((room) => readdirSync(packageRoot).includes(room));
+const imports = rooms.flatMap((room) => sources(room, ".ts")).flatMap(importsOf);
+
+describe("imports", () => {
+  test("are found at all", () => {
+    expect(imports).toContainEqual({ file: "sdk/launch.ts", target: "protocol/messages.ts", isOurs: true });
+    expect(rooms).toEqual(expect.arrayContaining(["cli", "sdk", "orchestrator", "protocol"]));
+  });
+
+  test("go one way: cli → gateway → sdk → orchestrator → protocol; examples and bench start at sdk", () => {
+    const against = imports.filter(
+      ({ file, target, isOurs }) => isOurs && !allowed(roomOf(file)).includes(roomOf(target)),
+    );
+    expect(against).toEqual([]);
+  });
+
+  test("of zeromq stand in one file", () => {
+    const files = new Set(imports.filter(({ target }) => target === "zeromq").map(({ file }) => file));
+    expect([...files]).toHaveLength(1);
+  });
+
+  test("of zmq stand in one file of the worker", () => {
+    const python = sources(join(relative(packageRoot, workerSource), "glimpse_worker"), ".py");
+    const importsZmq = /^\s*(import|from) zmq\b/m;
+    const files = python.filter((file) => importsZmq.test(readFileSync(join(packageRoot, file), "utf8")));
+    expect(files).toHaveLength(1);
+  });
+});

@@ -2,8 +2,9 @@ import { rename, rm, writeFile } from "node:fs/promises";
 import { execa } from "execa";
 import { GlimpseError } from "../../protocol/errors.ts";
 import { findInterpreter, type Interpreter } from "./interpreter.ts";
-import { developmentLock, pythonOf, requirements, runtimeLock, type Stamp, stampPath } from "./location.ts";
+import { developmentLock, pythonOf, runtimeLock, type Stamp, stampPath } from "./location.ts";
 import { type PipResult, pipEnvironment, pipInstall } from "./pip.ts";
+import { requirements } from "./requirements.ts";
 import type { SetupEvent, SetupOptions, SetupStep } from "./setup-events.ts";
 import { detectTorchBuild, type TorchBuild, torchSources, torchVersion } from "./torch-build.ts";
 
@@ -81,12 +82,8 @@ export class EnvironmentBuilder {
     const title = `PyTorch ${torchVersion}, ${build === "rocm" ? "ROCm" : build.toUpperCase()} build`;
     await this.#step("torch", title, async () => {
       let lastLines = "";
-      for (const { requirement, index } of torchSources(build)) {
-        const installed = await this.#pip("torch", [
-          ...rawProgress,
-          ...(index ? ["--index-url", index] : []),
-          requirement,
-        ]);
+      for (const source of torchSources(build)) {
+        const installed = await this.#pip("torch", [...rawProgress, ...source]);
         if (installed.ok) return installed;
         lastLines = installed.lastLines;
         if (!/No matching distribution found/.test(lastLines)) break;

@@ -4,15 +4,9 @@ import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { z } from "zod";
-import { isCheckout, packageRoot, workerSource } from "../package-root.ts";
+import { isCheckout, packageRoot } from "../package-root.ts";
+import { requirements } from "./requirements.ts";
 import { torchBuilds, torchVersion } from "./torch-build.ts";
-
-/** The pinned packages, with their hashes; `pip.txt` pins what installs the other two. */
-export const requirements = {
-  pip: join(workerSource, "requirements", "pip.txt"),
-  runtime: join(workerSource, "requirements", "runtime.txt"),
-  development: join(workerSource, "requirements", "dev.txt"),
-} as const;
 
 /** Written as the last act of a set-up: an environment without it is unfinished. */
 const stampSchema = z.strictObject({
@@ -32,7 +26,8 @@ function digest(...parts: (string | Buffer)[]): string {
 
 /** Names the set of pinned versions: it changes whenever an existing environment would be wrong. */
 export function runtimeLock(): string {
-  return digest(torchVersion, readFileSync(requirements.pip), readFileSync(requirements.runtime));
+  const { pip, runtime, torchCuda } = requirements;
+  return digest(torchVersion, ...[pip, runtime, torchCuda].map((path) => readFileSync(path)));
 }
 
 export function developmentLock(): string {

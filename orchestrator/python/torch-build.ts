@@ -1,5 +1,6 @@
 import { access } from "node:fs/promises";
 import { execa } from "execa";
+import { requirements } from "./requirements.ts";
 
 export const torchVersion = "2.13.0";
 
@@ -8,11 +9,8 @@ export const torchBuilds = ["cpu", "cuda", "rocm"] as const;
 /** Which build of torch an environment has: for no GPU, for NVIDIA's, or for AMD's. */
 export type TorchBuild = (typeof torchBuilds)[number];
 
-/** One way to get a build: what to ask pip for, and where, if not from the configured index. */
-export interface TorchSource {
-  requirement: string;
-  index?: string;
-}
+/** One way to get a build: arguments of `pip install`. */
+export type TorchSource = readonly string[];
 
 const ownIndex = "https://download.pytorch.org/whl";
 /** The newest ROCm that PyTorch built this version for. */
@@ -23,15 +21,15 @@ export function torchSources(build: TorchBuild, platform = process.platform): re
   switch (build) {
     case "cpu": {
       // macOS has one build only, and it has no local version.
-      if (platform === "darwin") return [{ requirement: `torch==${torchVersion}` }];
+      if (platform === "darwin") return [[`torch==${torchVersion}`]];
       const requirement = `torch==${torchVersion}+cpu`;
-      return [{ requirement }, { requirement, index: `${ownIndex}/cpu` }];
+      return [[requirement], ["--index-url", `${ownIndex}/cpu`, requirement]];
     }
     case "cuda":
       // PyPI's Linux wheel is the CUDA build. Two equal signs would accept 2.13.0+cpu as well.
-      return [{ requirement: `torch===${torchVersion}` }];
+      return [["--constraint", requirements.torchCuda, `torch===${torchVersion}`]];
     case "rocm":
-      return [{ requirement: `torch==${torchVersion}+rocm${rocmVersion}`, index: `${ownIndex}/rocm${rocmVersion}` }];
+      return [["--index-url", `${ownIndex}/rocm${rocmVersion}`, `torch==${torchVersion}+rocm${rocmVersion}`]];
   }
 }
 

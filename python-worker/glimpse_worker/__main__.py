@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib
-import platform
-from typing import NoReturn
+import sys
 
 from . import __version__
 from .lifecycle import (
@@ -17,20 +14,21 @@ from .lifecycle import (
     read_start_line,
 )
 
-VERSION = f"glimpse_worker {__version__} (Python {platform.python_version()})"
+VERSION = f"glimpse_worker {__version__} (Python {sys.version.split()[0]})"
 PACKAGES = ("torch", "transformers", "pyzmq", "msgspec", "pillow")
 NEEDED_TO_SPEAK = {"msgspec": "msgspec", "zmq": "pyzmq"}
 """Modules without which no message can be sent, and the packages that hold them."""
 
 
 def main() -> None:
+    # Before everything else: what is imported until then is imported while a dead parent goes unnoticed.
     die_with_parent()
     _parse_arguments()
     line = read_start_line()
     _set_up_logging()
     for module, package in NEEDED_TO_SPEAK.items():
         try:
-            importlib.import_module(module)
+            __import__(module)
         except ImportError as error:
             leave(
                 EXIT_PACKAGE_MISSING,
@@ -53,10 +51,12 @@ def _work(line: bytes) -> None:
 
 
 def _parse_arguments() -> None:
+    import argparse
+
     class PackageVersions(argparse.Action):
         """Prints the help, with the versions that only a reader of the help waits for."""
 
-        def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
             parser.epilog = f"{VERSION}\n{_package_versions()}"
             parser.print_help()
             parser.exit()
@@ -92,7 +92,6 @@ def _set_up_logging() -> None:
     """Logs and the warnings of libraries go to stderr, and after a crash in C the Python traceback."""
     import faulthandler
     import logging
-    import sys
 
     faulthandler.enable()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")

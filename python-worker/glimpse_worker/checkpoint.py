@@ -70,14 +70,19 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerFast:
         checkpoint.directory, local_files_only=True, trust_remote_code=False
     )
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise WorkerFailure("MODEL_UNSUPPORTED", f"{checkpoint.directory}: expected a fast tokenizer (tokenizer.json)")
+        raise WorkerFailure(
+            "MODEL_UNSUPPORTED", f"{checkpoint.directory}: expected a fast tokenizer (tokenizer.json)"
+        )
     return tokenizer
 
 
 def load_model(
     checkpoint: Checkpoint, device: torch.device, dtype: Dtype, progress: Progress
 ) -> Glm4vForConditionalGeneration:
-    """The model, in evaluation mode on `device`. `auto` is the checkpoint's own dtype on a GPU, float32 on a CPU."""
+    """
+    The model, in evaluation mode on `device`. `auto` is the checkpoint's own dtype on a GPU, float32 on a
+    CPU.
+    """
     _quieten()
     progress("weights", 0, checkpoint.weight_bytes)
     if dtype == "auto":
@@ -140,7 +145,9 @@ def _weights(directory: Path) -> list[Path]:
         names = set(read_json(index).get("weight_map", {}).values())
         missing = sorted(name for name in names if not (directory / name).is_file())
         if missing:
-            raise _incomplete(directory, f"lacks {len(missing)} of {len(names)} weight files, {missing[0]} first")
+            raise _incomplete(
+                directory, f"lacks {len(missing)} of {len(names)} weight files, {missing[0]} first"
+            )
         return [directory / name for name in sorted(names)]
     single = directory / "model.safetensors"
     if single.is_file():
@@ -156,4 +163,3 @@ def _incomplete(directory: Path, what: str) -> WorkerFailure:
         f"{directory} {what}",
         hint="Take a complete Glm4v checkpoint, such as zai-org/GLM-4.1V-9B-Thinking.",
     )
-

@@ -12,13 +12,14 @@ from .failure import WorkerFailure
 
 _HINT = "Run `npx glimpse setup`, or install it into the interpreter that `python` names."
 
-# What the engine imports, by module name, with the name to install and the least version that it was tested with.
+# What the engine imports, by module name, with the name to install and the least version that it was tested
+# with.
 _PACKAGES = {
     "numpy": ("numpy", None),
     "PIL": ("pillow", None),
     "torch": ("torch", (2, 11)),
-    "transformers": ("transformers", (5, 17)),
     "accelerate": ("accelerate", None),
+    "transformers": ("transformers", (5, 17)),
 }
 
 
@@ -54,7 +55,9 @@ def _import(module: str, package: str, least: tuple[int, int] | None) -> str:
     if least is not None and _major_minor(version) < least:
         wanted = ".".join(map(str, least))
         raise WorkerFailure(
-            "PYTHON_DEPS_MISSING", f"{package} {version} is too old; the worker needs {wanted} or later", hint=_HINT
+            "PYTHON_DEPS_MISSING",
+            f"{package} {version} is too old; the worker needs {wanted} or later",
+            hint=_HINT,
         )
     return version
 

@@ -28,19 +28,23 @@ from .failure import WorkerFailure
 # Weights as safetensors only, and the texts around them: never a pickle, never code.
 FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt")
 _CONNECTIONS = 4
+_TOKEN_HINT = "pass a token that may read it (`hubToken`, or the environment's HF_TOKEN)."
 
 Bytes = Callable[[int, int], None]
 """Called with the bytes done and the bytes in all, from any thread."""
 
 
-def download(model: str, revision: str | None, token: str | None, check_config: Callable[[Path], None], report: Bytes) -> Path:
+def download(
+    model: str, revision: str | None, token: str | None, check_config: Callable[[Path], None], report: Bytes
+) -> Path:
     """
     The directory with the files of `model` at `revision` (its last commit if None), named by that commit.
 
-    Files that are in the cache already are not fetched again, half a file is continued, and where the hub cannot be
-    reached a complete cache will do. `check_config` sees config.json before the weights are asked for. Raises
-    MODEL_NOT_FOUND, MODEL_UNSUPPORTED, DISK_FULL or MODEL_DOWNLOAD_FAILED.
+    Files that are in the cache already are not fetched again, half a file is continued, and where the hub
+    cannot be reached a complete cache will do. `check_config` sees config.json before the weights are asked
+    for. Raises MODEL_NOT_FOUND, MODEL_UNSUPPORTED, DISK_FULL or MODEL_DOWNLOAD_FAILED.
     """
+    huggingface_hub.utils.disable_progress_bars()
     try:
         return _download(model, revision, token, check_config, report)
     except WorkerFailure:
@@ -61,21 +65,28 @@ def _download(
         if cached is None:
             raise
         return cached
-    files = [file for file in info.siblings or () if any(fnmatch(file.rfilename, pattern) for pattern in FILES)]
+    files = [
+        file for file in info.siblings or () if any(fnmatch(file.rfilename, pattern) for pattern in FILES)
+    ]
     names = {file.rfilename for file in files}
     if "config.json" in names:
-        check_config(Path(huggingface_hub.hf_hub_download(model, "config.json", revision=info.sha, token=token)))
+        check_config(
+            Path(huggingface_hub.hf_hub_download(model, "config.json", revision=info.sha, token=token))
+        )
     missing = [file for file in files if not _in_cache(model, file.rfilename, info.sha)]
     _check_disk(model, missing)
     if missing:
         _fetch(model, info.sha, token, missing, report)
-    # Everything is in the cache now; this notes which commit the revision stands for, so that it is found offline.
+    # Everything is in the cache now; this notes which commit the revision stands for, so that it is found
+    # offline.
     return Path(
         huggingface_hub.snapshot_download(model, revision=revision, token=token, allow_patterns=list(FILES))
     )
 
 
-def _fetch(model: str, commit: str | None, token: str | None, files: Sequence[RepoSibling], report: Bytes) -> None:
+def _fetch(
+    model: str, commit: str | None, token: str | None, files: Sequence[RepoSibling], report: Bytes
+) -> None:
     counter = _Counter(sum(file.size or 0 for file in files), report)
 
     def fetch(file: RepoSibling) -> None:
@@ -104,7 +115,10 @@ class _Counter:
             self._report(min(self._done, self._total), self._total)
 
     def bar_class(self) -> Any:
-        """What huggingface_hub takes for a class of tqdm bars; `initial` are the bytes that an earlier start left."""
+        """
+        What huggingface_hub takes for a class of tqdm bars; `initial` are the bytes that an earlier start
+        left.
+        """
         add = self.add
 
         class Bar:
@@ -118,7 +132,10 @@ class _Counter:
                 return self
 
             def __exit__(
-                self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+                self,
+                kind: type[BaseException] | None,
+                error: BaseException | None,
+                trace: TracebackType | None,
             ) -> None:
                 self.close()
 
@@ -165,22 +182,30 @@ def _disk_full(message: str) -> WorkerFailure:
 
 
 def _raise_named(error: Exception, model: str, revision: str | None) -> NoReturn:
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-    if isinstance(error, GatedRepoError) or status in (401, 403):
-        raise WorkerFailure(
-            "MODEL_NOT_FOUND",
-            f"the hub at {constants.ENDPOINT} does not give {model} to this caller: {_first_line(error)}",
-            hint="If it is private or gated, ask for access and pass a token (`hubToken`, or HF_TOKEN).",
-        ) from error
+    hub = f"the hub at {constants.ENDPOINT}"
     if isinstance(error, RevisionNotFoundError):
         raise WorkerFailure(
-            "MODEL_NOT_FOUND", f"{model} has no revision {revision!r}", hint="Name a branch, a tag or a commit of it."
+            "MODEL_NOT_FOUND",
+            f"{model} has no revision {revision!r}",
+            hint="Name a branch, a tag or a commit of it.",
+        ) from error
+    if isinstance(error, GatedRepoError):
+        raise WorkerFailure(
+            "MODEL_NOT_FOUND",
+            f"{hub} gives {model} only to those who were granted access",
+            hint=f"Ask for access on the model's page, then {_TOKEN_HINT}",
         ) from error
     if isinstance(error, RepositoryNotFoundError | HFValidationError):
         raise WorkerFailure(
             "MODEL_NOT_FOUND",
-            f"{Path(model).absolute()} is no directory, and the hub at {constants.ENDPOINT} has no model {model}",
-            hint="Check the spelling. If the model is private, pass a token (`hubToken`, or HF_TOKEN).",
+            f"{Path(model).absolute()} is no directory, and {hub} shows no model {model} to this caller",
+            hint=f"Check the spelling; if the model is private, {_TOKEN_HINT}",
+        ) from error
+    if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
+        raise WorkerFailure(
+            "MODEL_NOT_FOUND",
+            f"{hub} refused the token: {_first_line(error)}",
+            hint=f"To read {model}, {_TOKEN_HINT}",
         ) from error
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         raise _disk_full(f"the disk became full while {model} was being downloaded") from error

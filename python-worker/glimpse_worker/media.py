@@ -1,4 +1,6 @@
-"""Bytes of one medium → one upright RGB picture. Pillow only, from memory only; no path or URL is ever opened."""
+"""
+Bytes of one medium → one upright RGB picture. Pillow only, from memory only; no path or URL is ever opened.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ MAX_PIXELS = 100_000_000
 # An MPO file (a JPEG with more views behind it) is opened by the JPEG reader.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 
-# MAX_PIXELS, checked from the header below, replaces Pillow's own bomb check, which warns on stderr at 89 megapixels.
+# MAX_PIXELS, checked from the header below, replaces Pillow's own bomb check, which warns on stderr at 89
+# megapixels.
 Image.MAX_IMAGE_PIXELS = None
 
 
@@ -32,8 +35,9 @@ class Picture:
     """
     What the model gets to see of one medium, before it is resized.
 
-    `image` is upright and RGB. It is larger than the original (`width` × `height`) only when it had to be padded: white
-    was then added at the right or at the bottom, so that pixel coordinates are those of the original.
+    `image` is upright and RGB. It is larger than the original (`width` × `height`) only when it had to be
+    padded: white was then added at the right or at the bottom, so that pixel coordinates are those of the
+    original.
     """
 
     image: Image.Image
@@ -46,8 +50,8 @@ def read_picture(data: bytes | memoryview, media: int, factor: int, name: str) -
     """
     Decode `data`, which `name` calls in messages ("picture 2").
 
-    Opaque 8-bit pictures come out exactly as transformers loads them: EXIF orientation applied, then RGB. Raises
-    IMAGE_UNREADABLE, or IMAGE_TOO_LARGE before anything is decoded.
+    Opaque 8-bit pictures come out exactly as transformers loads them: EXIF orientation applied, then RGB.
+    Raises IMAGE_UNREADABLE, or IMAGE_TOO_LARGE before anything is decoded.
     """
     image = _open(data, media, name)
     _check_size(image.width, image.height, media, name)
@@ -79,7 +83,10 @@ def read_picture(data: bytes | memoryview, media: int, factor: int, name: str) -
 
 
 def padded_size(width: int, height: int, factor: int) -> tuple[int, int]:
-    """The least growth of the shorter side that transformers' smart_resize accepts; the size itself if it fits."""
+    """
+    The least growth of the shorter side that transformers' smart_resize accepts; the size itself if it
+    fits.
+    """
     if aspect_ratio_fits(height, width, factor):
         return width, height
     shorter = math.ceil(max(width, height) / MAX_ASPECT_RATIO)
@@ -110,7 +117,10 @@ def _check_size(width: int, height: int, media: int, name: str) -> None:
 
 def _unreadable(message: str, media: int) -> WorkerFailure:
     return WorkerFailure(
-        "IMAGE_UNREADABLE", message, hint="Check that the whole file was read, and that it opens elsewhere.", media=media
+        "IMAGE_UNREADABLE",
+        message,
+        hint="Check that the whole file was read, and that it opens elsewhere.",
+        media=media,
     )
 
 
@@ -134,7 +144,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey by its high byte, as Pillow reads 16-bit colour; `convert` would clip everything above 255."""
+    """
+    16-bit grey by its high byte, as Pillow reads 16-bit colour; `convert` would clip everything above 255.
+    """
     grey = np.asarray(image)
     high = Image.fromarray((grey >> 8).astype(np.uint8))
     key = image.info.get("transparency")

@@ -1,4 +1,7 @@
-"""Pictures → the patch tensors of Glm4v, as transformers' torchvision-backed processors make them, without torchvision."""
+"""
+Pictures → the patch tensors of Glm4v, as transformers' torchvision-backed processors make them, without
+torchvision.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ class Pixels:
     """
     One picture or one video, ready for the vision tower.
 
-    `patches` is float32, (t·h·w, channels · temporal_patch_size · patch_size²), in merge-block order; `grid` is
-    (t, h, w) in patches.
+    `patches` is float32, (t·h·w, channels · temporal_patch_size · patch_size²), in merge-block order;
+    `grid` is (t, h, w) in patches.
     """
 
     patches: torch.Tensor
@@ -34,7 +37,8 @@ def resize(picture: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """
     torchvision's antialiased bicubic resize of a uint8 (3, height, width) tensor.
 
-    On a CPU torch resizes uint8 natively. It does not on a GPU, where torchvision goes through float32, clamps and rounds.
+    On a CPU torch resizes uint8 natively. It does not on a GPU, where torchvision goes through float32,
+    clamps and rounds.
     """
     if picture.shape[-2:] == (height, width):
         return picture
@@ -47,7 +51,10 @@ def resize(picture: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 
 def image_pixels(picture: torch.Tensor, numbers: Preprocessing) -> Pixels:
-    """The patches of one picture, uint8 (3, height, width); the single frame is repeated to fill a temporal patch."""
+    """
+    The patches of one picture, uint8 (3, height, width); the single frame is repeated to fill a temporal
+    patch.
+    """
     frames = numbers.temporal_patch_size
     height, width = smart_resize(frames, picture.shape[-2], picture.shape[-1], numbers)
     resized = _normalise(resize(picture, height, width), numbers)
@@ -61,7 +68,10 @@ def video_frame_size(count: int, height: int, width: int, numbers: Preprocessing
 
 
 def video_pixels(frames: Sequence[torch.Tensor], numbers: Preprocessing) -> Pixels:
-    """The patches of frames that have `video_frame_size` already; the last is repeated to fill a temporal patch."""
+    """
+    The patches of frames that have `video_frame_size` already; the last is repeated to fill a temporal
+    patch.
+    """
     missing = -len(frames) % numbers.temporal_patch_size
     return _patchify(_normalise(torch.stack([*frames, *frames[-1:] * missing]), numbers), numbers)
 

@@ -30,14 +30,18 @@ class PreparedMedium:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request, ready for the engine. `media` is in the order of the request, `order` in that of the prompt."""
+    """
+    A request, ready for the engine. `media` is in the order of the request, `order` in that of the prompt.
+    """
 
     prompt: Prompt
     media: Sequence[PreparedMedium]
     order: Sequence[int]
 
     def model_inputs(self, device: torch.device) -> dict[str, torch.Tensor]:
-        """The keyword arguments of Glm4vForConditionalGeneration, as transformers' Glm4vProcessor names them."""
+        """
+        The keyword arguments of Glm4vForConditionalGeneration, as transformers' Glm4vProcessor names them.
+        """
         ids = torch.tensor([self.prompt.ids], device=device)
         inputs = {
             "input_ids": ids,
@@ -54,7 +58,9 @@ class Prepared:
         return inputs
 
 
-def prepare(request: Generate, frames: Sequence[Frame], checkpoint: Checkpoint, prompts: PromptBuilder) -> Prepared:
+def prepare(
+    request: Generate, frames: Sequence[Frame], checkpoint: Checkpoint, prompts: PromptBuilder
+) -> Prepared:
     """Decodes the media and builds the prompt. Raises a WorkerFailure that names the medium at fault."""
     order = media_order(request.messages, request.media)
     raw = iter(frames)

@@ -1,4 +1,7 @@
-"""The numbers of a checkpoint's preprocessor files, and the size rule of Glm4v. Knows neither torch nor Pillow."""
+"""
+The numbers of a checkpoint's preprocessor files, and the size rule of Glm4v. Knows neither torch nor
+Pillow.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,21 @@ from .failure import WorkerFailure
 MAX_ASPECT_RATIO = 200
 
 # What an absent field means for every processor of this family, and the only value that is implemented here.
-_FIXED = {"do_resize": True, "resample": 3, "do_rescale": True, "do_normalize": True, "rescale_factor": 1 / 255}
+_FIXED = {
+    "do_resize": True,
+    "resample": 3,
+    "do_rescale": True,
+    "do_normalize": True,
+    "rescale_factor": 1 / 255,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """One preprocessor file. Pixels count height × width × frames; a still picture counts `temporal_patch_size` times."""
+    """
+    One preprocessor file. Pixels count height × width × frames; a still picture counts
+    `temporal_patch_size` times.
+    """
 
     patch_size: int
     merge_size: int
@@ -37,14 +49,19 @@ class Preprocessing:
 
 
 def read_preprocessing(directory: Path) -> tuple[Preprocessing, Preprocessing]:
-    """The numbers for pictures and for videos. MODEL_UNSUPPORTED names the file or the field that is missing."""
+    """
+    The numbers for pictures and for videos. MODEL_UNSUPPORTED names the file or the field that is missing.
+    """
     image = _section(directory, "preprocessor_config.json", "image_processor")
     video = _section(directory, "video_preprocessor_config.json", "video_processor")
     return _parse(*image), _parse(*video)
 
 
 def _section(directory: Path, file: str, key: str) -> tuple[str, Mapping[str, Any]]:
-    """transformers 5 saves both processors inside processor_config.json and prefers it; the published files are apart."""
+    """
+    transformers 5 saves both processors inside processor_config.json and prefers it; the published files
+    are apart.
+    """
     merged = directory / "processor_config.json"
     if merged.is_file():
         section = read_json(merged).get(key)
@@ -123,8 +140,8 @@ def smart_resize(frames: int, height: int, width: int, numbers: Preprocessing) -
     """
     Height and width that the model sees: transformers' Glm4v `smart_resize`, number for number.
 
-    `frames` is `temporal_patch_size` for a still picture and the unpadded count for a video. The size must satisfy
-    `aspect_ratio_fits`.
+    `frames` is `temporal_patch_size` for a still picture and the unpadded count for a video. The size must
+    satisfy `aspect_ratio_fits`.
     """
     factor, temporal = numbers.factor, numbers.temporal_patch_size
     height, width = _at_least_factor(height, width, factor)

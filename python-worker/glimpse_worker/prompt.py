@@ -1,4 +1,7 @@
-"""Messages → the ids of a prompt: chat template, tokenizer and placeholders, as transformers' Glm4vProcessor does it."""
+"""
+Messages → the ids of a prompt: chat template, tokenizer and placeholders, as transformers' Glm4vProcessor
+does it.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,10 @@ class Placeholders:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """`token_types` is 1 where a picture's token stands, 2 for a video's, else 0 (transformers' mm_token_type_ids)."""
+    """
+    `token_types` is 1 where a picture's token stands, 2 for a video's, else 0 (transformers'
+    mm_token_type_ids).
+    """
 
     ids: list[int]
     token_types: list[int]
@@ -76,11 +82,14 @@ class PromptBuilder:
         self._encoder = SpanEncoder(tokenizer.backend_tokenizer)
 
     def build(
-        self, messages: Sequence[ChatMessage], kinds: Sequence[ImageMedia | VideoMedia], shown: Sequence[MediumTokens]
+        self,
+        messages: Sequence[ChatMessage],
+        kinds: Sequence[ImageMedia | VideoMedia],
+        shown: Sequence[MediumTokens],
     ) -> Prompt:
         """
-        The prompt of `messages`. `kinds` are the request's media; `shown` has the tokens of each in the order of
-        `media_order`. Raises CONTEXT_TOO_LONG when not even one token could be generated after it.
+        The prompt of `messages`. `kinds` are the request's media; `shown` has the tokens of each in the
+        order of `media_order`. Raises CONTEXT_TOO_LONG when not even one token could be generated after it.
         """
         ids = self._encoder.encode(self._render(messages, kinds))
         prompt = self._expand(ids, shown)
@@ -93,10 +102,12 @@ class PromptBuilder:
             )
         return prompt
 
-    def _render(self, messages: Sequence[ChatMessage], kinds: Sequence[ImageMedia | VideoMedia]) -> Iterator[Span]:
+    def _render(
+        self, messages: Sequence[ChatMessage], kinds: Sequence[ImageMedia | VideoMedia]
+    ) -> Iterator[Span]:
         """
-        Renders the template around marks that stand for the callers' texts and that no caller can guess, then puts the
-        texts back: so it is known of every character who wrote it.
+        Renders the template around marks that stand for the callers' texts and that no caller can guess,
+        then puts the texts back: so it is known of every character who wrote it.
         """
         texts: list[str] = []
         nonce = secrets.token_hex(16)
@@ -143,7 +154,10 @@ class PromptBuilder:
 
 
 def video_seconds(frames: int, fps: float, temporal_patch_size: int) -> tuple[int, ...]:
-    """The whole second of the first frame of every temporal patch, as Glm4vProcessor writes it into the prompt."""
+    """
+    The whole second of the first frame of every temporal patch, as Glm4vProcessor writes it into the
+    prompt.
+    """
     return tuple(int(frame / fps) for frame in range(0, frames, temporal_patch_size))
 
 
@@ -157,7 +171,10 @@ def _template_message(
 ) -> dict[str, Any]:
     """A message in the form that chat templates take, with marks for its texts."""
     if message.role == "user":
-        return {"role": "user", "content": [_template_content(content, kinds, mark) for content in message.content]}
+        return {
+            "role": "user",
+            "content": [_template_content(content, kinds, mark) for content in message.content],
+        }
     # Templates read one text from messages of the other roles.
     text = "".join(content.text for content in message.content if isinstance(content, TextContent))
     return {"role": message.role, "content": mark(answer_only(text) if message.role == "assistant" else text)}

@@ -21,7 +21,7 @@ MAX_MEDIA_BYTES = 64 * 1024 * 1024
 
 T = TypeVar("T")
 Frame = bytes | memoryview
-"""What one frame of a socket holds; a memoryview is read-only and keeps its frame alive."""
+"""What one frame of a socket holds; a memoryview keeps its frame alive."""
 
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]

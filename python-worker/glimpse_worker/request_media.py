@@ -15,7 +15,8 @@ def media_order(messages: Sequence[ChatMessage], media: Sequence[ImageMedia | Vi
     """
     The indices of `media` in the order in which the messages show them.
 
-    Raises INVALID_REQUEST or MEDIA_MIX_UNSUPPORTED for what the model cannot take, before anything is decoded.
+    Raises INVALID_REQUEST or MEDIA_MIX_UNSUPPORTED for what the model cannot take, before anything is
+    decoded.
     """
     if not messages:
         raise WorkerFailure("INVALID_REQUEST", "messages: expected at least one message, got none")

@@ -23,8 +23,9 @@ class Span:
 
 class SpanEncoder:
     """
-    Encodes spans to the ids that the plain tokenizer gives for their joined text, with one difference: added tokens
-    (special or not) are recognised in the template's spans only. Text of a caller that spells one becomes ordinary tokens.
+    Encodes spans to the ids that the plain tokenizer gives for their joined text, with one difference:
+    added tokens (special or not) are recognised in the template's spans only. Text of a caller that spells
+    one becomes ordinary tokens.
     """
 
     def __init__(self, backend: Tokenizer) -> None:
@@ -56,7 +57,8 @@ class SpanEncoder:
         return self._ordinary.encode(text, add_special_tokens=False).ids if text else []
 
     def _take(self, run: list[str]) -> list[int]:
-        # Text between two added tokens is encoded in one piece, whoever wrote it, as the plain tokenizer does.
+        # Text between two added tokens is encoded in one piece, whoever wrote it, as the plain tokenizer
+        # does.
         text = "".join(run)
         run.clear()
         return self.ordinary(text)
@@ -78,7 +80,8 @@ def _without_added_tokens(backend: Tokenizer, added: set[str]) -> Tokenizer:
     model = spec["model"]
     if model["type"] != "BPE":
         raise WorkerFailure(
-            "MODEL_UNSUPPORTED", f"tokenizer.json: the model is {model['type']}; this family's tokenizers are BPE"
+            "MODEL_UNSUPPORTED",
+            f"tokenizer.json: the model is {model['type']}; this family's tokenizers are BPE",
         )
     model["vocab"] = {token: id for token, id in model["vocab"].items() if token not in added}
     model["merges"] = [[a, b] for a, b in model["merges"] if not added & {a, b, a + b}]
@@ -90,5 +93,7 @@ def _prefix(backend: Tokenizer) -> list[int]:
     bare = backend.encode("a", add_special_tokens=False).ids
     processed = backend.encode("a").ids
     if processed[-len(bare) :] != bare:
-        raise WorkerFailure("MODEL_UNSUPPORTED", "tokenizer.json: the post-processor appends tokens to the text")
+        raise WorkerFailure(
+            "MODEL_UNSUPPORTED", "tokenizer.json: the post-processor appends tokens to the text"
+        )
     return processed[: -len(bare)]

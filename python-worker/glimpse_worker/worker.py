@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from typing import NoReturn, assert_never
+from typing import Literal, NoReturn, assert_never
 
 from .engine.interface import Emit, Engine, Progress
 from .failure import WorkerFailure, failed
@@ -23,6 +23,7 @@ from .protocol import (
     Loading,
     LoadingStage,
     ReferenceEngine,
+    RequestKey,
     ScriptedEngine,
     Shutdown,
     Start,
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 SWITCH_INTERVAL_S = 0.0005
 """How long the model's thread may keep the transport's waiting; Python's own 5 ms delays every cancel."""
+REMEMBERED_CANCELS = 1000
+"""Many more than there are requests on their way; most are of requests that had ended."""
 
 
 class Worker:
@@ -41,6 +44,7 @@ class Worker:
     def __init__(self, start: Start) -> None:
         self._start = start
         self._engine: Engine | None = None
+        self._cancels: dict[RequestKey, Literal[True]] = {}
         self._transport = Transport(
             start.control,
             start.data,
@@ -84,6 +88,7 @@ class Worker:
     def _on_control(self, message: ControlToWorker) -> None:
         match message:
             case Cancel():
+                self._remember_cancel(message.key)
                 if self._engine is not None:
                     self._engine.cancel(message.key)
             case Shutdown():
@@ -99,6 +104,14 @@ class Worker:
             self._transport.close(EXIT_FAILED)
         else:
             self._engine.submit(request, frames)
+            if self._cancels.pop(request.key, False):
+                self._engine.cancel(request.key)
+
+    def _remember_cancel(self, key: RequestKey) -> None:
+        """Two sockets have no common order, so a cancel may overtake its request."""
+        self._cancels[key] = True
+        if len(self._cancels) > REMEMBERED_CANCELS:
+            del self._cancels[next(iter(self._cancels))]
 
 
 def load_engine(start: Start, progress: Progress, emit: Emit) -> Engine:

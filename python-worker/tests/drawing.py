@@ -34,13 +34,13 @@ def text(words: str, size: tuple[int, int] = (224, 112), pixels: int = 28) -> Im
 
 def moving_circle(frames: int = 8, size: tuple[int, int] = (112, 112)) -> list[Image.Image]:
     """A red circle that moves to the right."""
-    return [
-        shapes(size, ("circle", "red", (8 + step * 9, 40, 38 + step * 9, 70))) for step in range(frames)
-    ]
+    return [shapes(size, ("circle", "red", (8 + step * 9, 40, 38 + step * 9, 70))) for step in range(frames)]
 
 
 def noise(width: int, height: int) -> Image.Image:
-    values = np.random.default_rng(width * 10_007 + height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    values = np.random.default_rng(width * 10_007 + height).integers(
+        0, 256, (height, width, 3), dtype=np.uint8
+    )
     return Image.fromarray(values)
 
 

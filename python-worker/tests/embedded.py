@@ -1,9 +1,12 @@
-"""The embedded model behind the reference engine, loaded once for all tests, and a caller that waits for endings."""
+"""
+The embedded model behind the reference engine, loaded once for all tests, and a caller that waits for
+endings.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -56,9 +59,11 @@ def start_line(model: str = str(MODEL), **changes: Any) -> Start:
 class Answer:
     """All that was said about one request."""
 
+    name: str
     messages: list[DataFromWorker] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
-    first_token: threading.Event = field(default_factory=threading.Event)
+    on_token: Callable[[Answer], None] | None = None
+    """Called on the engine's thread after every step."""
 
     @property
     def ids(self) -> list[int]:
@@ -109,9 +114,15 @@ class Caller:
         self.answers: dict[str, Answer] = {}
         self.engine: Engine = load_reference(start_line(), lambda *_: None, self._emit)
 
-    def submit(self, messages: Sequence[ChatMessage], media: Sequence[bytes | Video] = (), **options: Any) -> str:
+    def submit(
+        self,
+        messages: Sequence[ChatMessage],
+        media: Sequence[bytes | Video] = (),
+        on_token: Callable[[Answer], None] | None = None,
+        **options: Any,
+    ) -> Answer:
         name = f"r{len(self.answers)}"
-        self.answers[name] = Answer()
+        answer = self.answers[name] = Answer(name, on_token=on_token)
         frames: list[bytes] = []
         headers: list[ImageMedia | VideoMedia] = []
         for medium in media:
@@ -124,13 +135,15 @@ class Caller:
         chosen = Options(**({"seed": 0, "temperature": 0.0} | options))
         request = Generate(request=name, attempt=0, messages=messages, media=headers, options=chosen)
         self.engine.submit(request, frames)
-        return name
+        return answer
 
-    def cancel(self, name: str) -> None:
-        self.engine.cancel(RequestKey(name, 0))
+    def cancel(self, answer: Answer) -> None:
+        self.engine.cancel(RequestKey(answer.name, 0))
 
-    def ask(self, messages: Sequence[ChatMessage], media: Sequence[bytes | Video] = (), **options: Any) -> Answer:
-        return self.answers[self.submit(messages, media, **options)].wait()
+    def ask(
+        self, messages: Sequence[ChatMessage], media: Sequence[bytes | Video] = (), **options: Any
+    ) -> Answer:
+        return self.submit(messages, media, **options).wait()
 
     def _emit(self, message: DataFromWorker) -> None:
         items = message.items if isinstance(message, Tokens) else [message]
@@ -138,8 +151,8 @@ class Caller:
             answer = self.answers[item.request]
             assert not answer.ended.is_set(), f"{item} came after the ending"
             answer.messages.append(message)
-            if isinstance(message, Tokens):
-                answer.first_token.set()
+            if isinstance(message, Tokens) and answer.on_token is not None:
+                answer.on_token(answer)
             if isinstance(message, Done | Error):
                 answer.ended.set()
 

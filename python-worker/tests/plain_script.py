@@ -5,9 +5,10 @@ transformers' Auto processors refuse to load without torchvision, so the pieces 
 
     python plain_script.py REQUESTS.json RESULTS.json [CHECKPOINT]
 
-REQUESTS.json is a list of {"messages", "images": [path], "video": {"frames": [path], "fps": number}, "max_new_tokens"};
-`images` or `video`, or neither. Messages are in the form that chat templates take, with {"type": "image"} and
-{"type": "video"} where the media stand. RESULTS.json becomes a list of {"ids", "text"}.
+REQUESTS.json is a list of {"messages", "images": [path], "video": {"frames": [path], "fps": number},
+"max_new_tokens"}; `images` or `video`, or neither. Messages are in the form that chat templates take, with
+{"type": "image"} and {"type": "video"} where the media stand. RESULTS.json becomes a list of {"ids",
+"text"}.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ EMBEDDED = Path(__file__).parents[2] / "models" / "embedded"
 
 @dataclass(frozen=True)
 class Media:
-    """What the processor gives for the pictures, or for the video, of one request. Grids are (t, h, w) in patches."""
+    """
+    What the processor gives for the pictures, or for the video, of one request. Grids are (t, h, w) in
+    patches.
+    """
 
     pixels: torch.Tensor
     grids: list[list[int]]

@@ -31,9 +31,10 @@ child.wait()
 """
 
 
-def run(
-    *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
+Completed = subprocess.CompletedProcess[str]
+
+
+def run(*arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> Completed:
     return subprocess.run(
         [*COMMAND, *arguments],
         input=stdin.decode(),
@@ -116,9 +117,7 @@ def test_a_bad_start_line_is_not_repeated(socket_directory: Path) -> None:
 def test_a_missing_package_is_named_with_what_to_do(
     tmp_path: Path, socket_directory: Path, module: str, package: str
 ) -> None:
-    (tmp_path / f"{module}.py").write_text(
-        f"raise ModuleNotFoundError('No module named {module!r}', name={module!r})"
-    )
+    (tmp_path / f"{module}.py").write_text(f"raise ModuleNotFoundError('no {module}', name='{module}')")
     with closing(Orchestrator(socket_directory)) as orchestrator:
         result = run(stdin=orchestrator.start_line(), env=environment(tmp_path))
     assert result.returncode == 78

@@ -9,13 +9,14 @@ import zlib
 import numpy as np
 import pytest
 from drawing import encode, noise, photo
-from glimpse_worker.failure import WorkerFailure
-from glimpse_worker.media import Picture, padded_size, read_picture
-from glimpse_worker.protocol import ErrorCode
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from transformers.models.glm4v.image_processing_pil_glm4v import smart_resize
+
+from glimpse_worker.failure import WorkerFailure
+from glimpse_worker.media import Picture, padded_size, read_picture
+from glimpse_worker.protocol import ErrorCode
 
 FACTOR = 28
 ORIENTATION = 0x0112
@@ -173,7 +174,9 @@ def test_a_truncated_jpeg_is_called_truncated() -> None:
 
 
 @given(st.binary(max_size=200), st.integers(0, 400))
-def test_damaged_bytes_never_end_in_anything_but_a_picture_or_a_named_failure(junk: bytes, place: int) -> None:
+def test_damaged_bytes_never_end_in_anything_but_a_picture_or_a_named_failure(
+    junk: bytes, place: int
+) -> None:
     sound = OPAQUE["gif"]
     damaged = sound[:place] + junk + sound[place + len(junk) :]
     try:
@@ -197,7 +200,9 @@ def test_a_line_that_would_be_padded_beyond_100_megapixels_is_refused() -> None:
     assert "padded" in failure(data, "IMAGE_TOO_LARGE").message
 
 
-@pytest.mark.parametrize(("size", "padded"), [((603, 3), (603, 4)), ((1, 1000), (5, 1000)), ((9999, 30), (9999, 50))])
+@pytest.mark.parametrize(
+    ("size", "padded"), [((603, 3), (603, 4)), ((1, 1000), (5, 1000)), ((9999, 30), (9999, 50))]
+)
 def test_a_picture_beyond_200_to_1_gets_white_at_the_right_or_below(
     size: tuple[int, int], padded: tuple[int, int]
 ) -> None:
@@ -216,7 +221,9 @@ def test_a_picture_of_exactly_200_to_1_is_not_padded(size: tuple[int, int]) -> N
 
 
 @given(st.integers(1, 40), st.integers(1, 10_000), st.booleans())
-def test_a_picture_is_padded_exactly_when_transformers_would_refuse_it(short: int, long: int, tall: bool) -> None:
+def test_a_picture_is_padded_exactly_when_transformers_would_refuse_it(
+    short: int, long: int, tall: bool
+) -> None:
     width, height = (short, long) if tall else (long, short)
 
     def accepted(width: int, height: int) -> bool:

@@ -15,11 +15,12 @@ import pytest
 import torch
 from drawing import encode, moving_circle, photo, red_circle, shapes, text
 from embedded import MODEL, Video, assistant, caller, system, user
+from PIL import Image
+from plain_script import Media, PlainScript
+
 from glimpse_worker.pixels import Pixels, image_pixels, resize, to_tensor, video_frame_size, video_pixels
 from glimpse_worker.preprocessing import read_preprocessing
 from glimpse_worker.protocol import ChatMessage, MediaContent, TextContent
-from PIL import Image
-from plain_script import Media, PlainScript
 
 TWO = shapes((224, 196), ("circle", "red", (20, 30, 80, 90)), ("square", "blue", (130, 110, 190, 170)))
 HELLO, WORLD = text("Hello", (112, 112)), text("World", (168, 84))
@@ -49,8 +50,12 @@ CASES = {
     "wide picture": Case([user(0, "Read the text.")], [text("wide and short", (448, 56), 24)]),
     "smooth colours": Case([user(0, "Describe this image.")], [photo(252, 168)]),
     "two pictures": Case([user(0, 1, "Read the text in the second image.")], [HELLO, WORLD]),
-    "two sizes": Case([user(0, 1, "Describe each image.")], [TWO, shapes((84, 84), ("circle", "red", (20, 20, 60, 60)))]),
-    "three pictures": Case([user(0, 1, 2, "Which image has a circle?")], [HELLO, WORLD, red_circle((112, 112))]),
+    "two sizes": Case(
+        [user(0, 1, "Describe each image.")], [TWO, shapes((84, 84), ("circle", "red", (20, 20, 60, 60)))]
+    ),
+    "three pictures": Case(
+        [user(0, 1, 2, "Which image has a circle?")], [HELLO, WORLD, red_circle((112, 112))]
+    ),
     "shown out of order": Case([user(1, 0, "Read the text in the first image.")], [HELLO, WORLD]),
     "video": Case([user(0, "What happens in this video?")], frames=moving_circle(), fps=2),
     "video backwards": Case([user(0, "What happens in this video?")], frames=moving_circle()[::-1], fps=2.5),
@@ -61,10 +66,12 @@ CASES = {
     "not ASCII": Case([user("你好, Grüße 🙂")]),
     "system prompt": Case([system("You are a helpful assistant."), user(0, "Describe this image.")], [TWO]),
     "two turns": Case(
-        [user(0, "Describe this image."), assistant("A red circle."), user("How many shapes are there?")], [TWO]
+        [user(0, "Describe this image."), assistant("A red circle."), user("How many shapes are there?")],
+        [TWO],
     ),
     "two turns, two pictures": Case(
-        [user(0, "Read the text."), assistant("Hello"), user(1, "Read the text in the second image.")], [HELLO, WORLD]
+        [user(0, "Read the text."), assistant("Hello"), user(1, "Read the text in the second image.")],
+        [HELLO, WORLD],
     ),
 }
 
@@ -106,7 +113,9 @@ def ask_engine(case: Case) -> tuple[list[int], str]:
     return answer.ids, answer.raw
 
 
-def ask_script(case: Case, images: Callable[[list[Image.Image]], Media], video: Callable[[], Media]) -> tuple[list[int], str]:
+def ask_script(
+    case: Case, images: Callable[[list[Image.Image]], Media], video: Callable[[], Media]
+) -> tuple[list[int], str]:
     media = video() if case.frames else images(shown_images(case)) if case.images else None
     answer = script().ask(template_messages(case), media, MAX_NEW_TOKENS)
     return answer["ids"], answer["text"]
@@ -149,7 +158,9 @@ def test_same_ids_for_a_video_that_is_resized_when_the_script_is_fed_our_tensors
     def video() -> Media:
         _, numbers = read_preprocessing(MODEL)
         size = video_frame_size(5, 131, 150, numbers)
-        return joined([video_pixels([resize(to_tensor(frame), *size) for frame in case.frames], numbers)], [0, 0, 1])
+        return joined(
+            [video_pixels([resize(to_tensor(frame), *size) for frame in case.frames], numbers)], [0, 0, 1]
+        )
 
     assert ask_engine(case) == ask_script(case, lambda _: pytest.fail("no pictures here"), video)
 
@@ -177,4 +188,7 @@ def test_the_plain_script_runs_as_a_command(tmp_path: Path) -> None:
     subprocess.run([*program, str(tmp_path / "requests.json"), str(tmp_path / "results.json")], check=True)
     results = json.loads((tmp_path / "results.json").read_text())
     video = Case(CASES["video"].messages, frames=moving_circle(4), fps=2)
-    assert [(result["ids"], result["text"]) for result in results] == [ask_engine(CASES["count"]), ask_engine(video)]
+    assert [(result["ids"], result["text"]) for result in results] == [
+        ask_engine(CASES["count"]),
+        ask_engine(video),
+    ]

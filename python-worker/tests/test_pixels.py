@@ -11,15 +11,16 @@ import pytest
 import torch
 from drawing import noise, photo
 from embedded import MODEL
-from glimpse_worker.failure import WorkerFailure
-from glimpse_worker.pixels import Pixels, image_pixels, resize, to_tensor, video_frame_size, video_pixels
-from glimpse_worker.preprocessing import Preprocessing, aspect_ratio_fits, read_preprocessing, smart_resize
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from transformers.models.glm4v.image_processing_pil_glm4v import Glm4vImageProcessorPil
 from transformers.models.glm4v.image_processing_pil_glm4v import smart_resize as transformers_smart_resize
 from transformers.models.glm4v.video_processing_glm4v import Glm4vVideoProcessor
+
+from glimpse_worker.failure import WorkerFailure
+from glimpse_worker.pixels import Pixels, image_pixels, resize, to_tensor, video_frame_size, video_pixels
+from glimpse_worker.preprocessing import Preprocessing, aspect_ratio_fits, read_preprocessing, smart_resize
 
 IMAGE, VIDEO = read_preprocessing(MODEL)
 PIL = Glm4vImageProcessorPil.from_pretrained(MODEL)
@@ -56,8 +57,12 @@ def test_a_resized_picture_is_within_two_levels_of_the_official_pil_processor(si
     assert levels(ours.patches - theirs.patches, IMAGE) <= 2.001
 
 
-@pytest.mark.parametrize(("size", "to"), [((100, 60), (112, 56)), ((640, 480), (364, 252)), ((9, 7), (84, 56))])
-def test_even_noise_is_resized_as_pillow_does_it_row_pass_first(size: tuple[int, int], to: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("size", "to"), [((100, 60), (112, 56)), ((640, 480), (364, 252)), ((9, 7), (84, 56))]
+)
+def test_even_noise_is_resized_as_pillow_does_it_row_pass_first(
+    size: tuple[int, int], to: tuple[int, int]
+) -> None:
     # Pillow itself takes the column pass first where that is less work, and then clips other overshoots.
     picture, (width, height) = noise(*size), to
     bicubic = Image.Resampling.BICUBIC
@@ -117,14 +122,19 @@ def preprocessor_files(directory: Path, **changes: Any) -> Path:
     ("changes", "message"),
     [
         ({"image_mean": None}, "preprocessor_config.json: image_mean should be three numbers, but is None"),
-        ({"merge_size": None}, "preprocessor_config.json: merge_size should be a positive integer, but is None"),
+        (
+            {"merge_size": None},
+            "preprocessor_config.json: merge_size should be a positive integer, but is None",
+        ),
         ({"patch_size": "14"}, "patch_size should be a positive integer, but is '14'"),
         ({"size": {"height": 1}}, "size.shortest_edge should be a positive integer, but is None"),
         ({"resample": 2}, "resample is 2; the worker implements 3 only"),
         ({"do_normalize": False}, "do_normalize is False"),
     ],
 )
-def test_a_preprocessor_file_is_never_completed_by_guesses(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_a_preprocessor_file_is_never_completed_by_guesses(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
     with pytest.raises(WorkerFailure) as caught:
         read_preprocessing(preprocessor_files(tmp_path, **changes))
     assert caught.value.code == "MODEL_UNSUPPORTED"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 import time
@@ -23,7 +24,10 @@ from glimpse_worker.protocol import (
     Hello,
     Ready,
     RequestKey,
+    TextPart,
+    ThinkingPart,
     Tokens,
+    TokensItem,
 )
 
 PATIENCE_S = 10.0
@@ -101,9 +105,16 @@ class Orchestrator:
     def next_data(self) -> DataFromWorker:
         return _data.decode(self.next_frame("data"))
 
+    def pending_data(self) -> list[DataFromWorker]:
+        """What has come on the data channel and was not read."""
+        messages = []
+        while self._sockets["data"].poll(0):
+            messages.append(self.next_data())
+        return messages
+
     def next_frame(self, channel: Literal["control", "data"]) -> bytes:
         socket = self._sockets[channel]
-        assert socket.poll(PATIENCE_S * 1000), f"nothing came on the {channel} channel"
+        assert socket.poll(int(PATIENCE_S * 1000)), f"nothing came on the {channel} channel"
         (frame,) = socket.recv_multipart()
         return frame
 
@@ -116,11 +127,13 @@ class Orchestrator:
     def until_end(self, key: RequestKey) -> tuple[list[DataFromWorker], Done | Error]:
         """Everything on the data channel up to the ending of the request, and that ending."""
         seen: list[DataFromWorker] = []
-        while True:
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
             message = self.next_data()
             if isinstance(message, Done | Error) and message.key == key:
                 return seen, message
             seen.append(message)
+        raise AssertionError(f"{key} has not ended in {PATIENCE_S} s")
 
     def close(self) -> None:
         self._context.destroy(linger=0)
@@ -161,19 +174,24 @@ class WorkerProcess(Orchestrator):
         super().close()
 
 
-def texts(messages: Sequence[DataFromWorker], key: RequestKey, kind: str) -> str:
-    """The text of one kind of parts of one request."""
-    items = [item for message in messages if isinstance(message, Tokens) for item in message.items]
-    parts = [part for item in items if (item.request, item.attempt) == key for part in item.parts]
-    return "".join(
-        msgspec.to_builtins(part)["text"] for part in parts if msgspec.to_builtins(part)["kind"] == kind
-    )
+def text_of(
+    messages: Sequence[DataFromWorker],
+    key: RequestKey,
+    kind: type[TextPart] | type[ThinkingPart] = TextPart,
+) -> str:
+    """The answer of one request, or its thinking."""
+    parts = [part for item in items(messages, key) for part in item.parts]
+    return "".join(part.text for part in parts if isinstance(part, kind))
+
+
+def items(messages: Sequence[DataFromWorker], key: RequestKey) -> list[TokensItem]:
+    """What came for one request, in order."""
+    every = (item for message in messages if isinstance(message, Tokens) for item in message.items)
+    return [item for item in every if (item.request, item.attempt) == key]
 
 
 def gone_within(pid: int, seconds: float) -> bool:
     """Whether a process, which need not be a child, ends in time; a zombie has ended."""
-    import select
-
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -182,7 +200,3 @@ def gone_within(pid: int, seconds: float) -> bool:
         return bool(select.select([handle], [], [], seconds)[0])
     finally:
         os.close(handle)
-
-
-def elapsed(since: float) -> float:
-    return time.monotonic() - since

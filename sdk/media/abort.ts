@@ -10,10 +10,10 @@ export function followSignals(
     if (signal.aborted) abort();
     else signal.addEventListener("abort", abort, { once: true });
   }
-  return {
-    controller,
-    release: () => follows.forEach(({ signal, abort }) => signal.removeEventListener("abort", abort)),
+  const release = (): void => {
+    for (const { signal, abort } of follows) signal.removeEventListener("abort", abort);
   };
+  return { controller, release };
 }
 
 /** Settles as `work` does, or rejects with the signal's reason if that fires first. `work` itself goes on. */

@@ -69,7 +69,7 @@ async function request(
   signal: AbortSignal,
 ): Promise<AxiosResponse<Buffer>> {
   // Loaded when the first URL is read: programs without URLs need not wait for it.
-  const { Axios, isAxiosError } = await import("axios");
+  const { Axios } = await import("axios");
   signal.throwIfAborted();
   // A bare Axios and fresh agents: the program's own axios defaults, interceptors, agents and proxies (with their
   // credentials) are not for strangers' servers, and a connection left open by others was not checked.
@@ -87,8 +87,7 @@ async function request(
     return await client.get<Buffer>(url.href, { signal, lookup: pinned(addresses) });
   } catch (error) {
     signal.throwIfAborted();
-    if (!isAxiosError(error)) throw error;
-    throw isTooLong(error) ? tooLarge(plainUrl(url), undefined) : unanswered(url, error);
+    throw unanswered(url, error as AxiosError);
   }
 }
 
@@ -98,13 +97,10 @@ function pinned(addresses: Address[]) {
     done(null, addresses);
 }
 
-function isTooLong(error: AxiosError): boolean {
-  return error.message.startsWith("maxContentLength");
-}
-
-/** The error of axios itself is not passed on: it holds the whole URL. */
-function unanswered(url: URL, error: AxiosError): GlimpseError {
-  const reason = (error.message || error.code || "unknown").replaceAll(url.href, plainUrl(url));
+/** The error of axios itself is not passed on as the cause: it holds the whole URL. */
+function unanswered(url: URL, { message, code }: AxiosError): GlimpseError {
+  if (message.startsWith("maxContentLength")) return tooLarge(plainUrl(url), undefined);
+  const reason = (message || code || "unknown").replaceAll(url.href, plainUrl(url));
   return failed(url, `no answer that can be read (${reason})`, "Check the address, or fetch it yourself.");
 }
 

@@ -6,24 +6,25 @@ import { tooLarge } from "./format.ts";
 
 /** The bytes of a regular file of at most MAX_MEDIA_BYTES. */
 export async function readPictureFile(path: string, signal: AbortSignal): Promise<Uint8Array> {
-  const file = await openFile(path);
   try {
-    const stat = await file.stat();
-    if (!stat.isFile()) throw notFound(path, stat.isDirectory() ? "a directory" : "a pipe, socket or device");
-    if (stat.size > MAX_MEDIA_BYTES) throw tooLarge(path, stat.size);
-    return await readToEnd(file, path, signal);
-  } finally {
-    await file.close();
+    // Without O_NONBLOCK, opening a FIFO that nobody writes to never returns.
+    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+    try {
+      return await readRegularFile(file, path, signal);
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if (GlimpseError.is(error)) throw error;
+    throw notFound(path, reason((error as NodeJS.ErrnoException).code));
   }
 }
 
-async function openFile(path: string): Promise<FileHandle> {
-  try {
-    // Without O_NONBLOCK, opening a FIFO that nobody writes to never returns.
-    return await open(path, constants.O_RDONLY | constants.O_NOCTTY);
-  } catch (cause) {
-    throw notFound(path, reason((cause as NodeJS.ErrnoException).code));
-  }
+async function readRegularFile(file: FileHandle, path: string, signal: AbortSignal): Promise<Uint8Array> {
+  const stat = await file.stat();
+  if (!stat.isFile()) throw notFound(path, stat.isDirectory() ? "a directory" : "a pipe, socket or device");
+  if (stat.size > MAX_MEDIA_BYTES) throw tooLarge(path, stat.size);
+  return readToEnd(file, path, signal);
 }
 
 /** The size that stat gave is not relied upon: the file may grow, and /proc reports 0. */

@@ -67,7 +67,11 @@ describe("glimpse describe", () => {
     const python = await resolvePython();
     const wrapper = join(import.meta.dirname, "announcing-python.sh");
     const env = { GLIMPSE_PYTHON: wrapper, REAL_PYTHON: python, GLIMPSE_DEBUG: "1" };
-    const child = execa(process.execPath, [command, "describe", picture], { env, reject: false, buffer: { stdout: true } });
+    const child = execa(process.execPath, [command, "describe", picture], {
+      env,
+      reject: false,
+      buffer: { stdout: true },
+    });
     let worker = 0;
     for await (const line of child.iterable({ from: "stderr" })) {
       const announced = /pid=(\d+)/.exec(line);

@@ -172,6 +172,16 @@ describe("files that are no pictures", () => {
     expect(error.message).toContain('got text that begins with "Name:');
   });
 
+  it("stops at the limit where the system does not tell the size", async () => {
+    const error = await failure(prepare({ prompt: "?", images: ["/proc/self/pagemap"] }));
+    expect(error).toMatchObject({ code: "IMAGE_TOO_LARGE", message: expect.stringMatching(/picture, got more$/) });
+  });
+
+  it("says that the system failed to read a file", async () => {
+    const error = await failure(prepare({ prompt: "?", images: ["/proc/self/mem"] }));
+    expect(error).toMatchObject({ code: "FILE_NOT_FOUND", message: expect.stringContaining("got the error EIO") });
+  });
+
   it("says that a Blob's file has changed", async () => {
     const path = writePicture("a.png");
     const blob = await openAsBlob(path);

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { gzipSync } from "node:zlib";
 import axios from "axios";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import packageJson from "../../package.json" with { type: "json" };
 import { parseAllowHosts } from "../../sdk/media/allow-hosts.ts";
 import { checkDestination } from "../../sdk/media/destination.ts";
@@ -28,6 +28,7 @@ describe("a picture behind a URL", () => {
     expect(labels).toEqual([server.url("/a.png")]);
     const { headers, url } = server.requests[0] ?? {};
     expect(url).toBe("/a.png?token=secret");
+    expect(headers?.connection).toBe("close");
     expect(headers?.["user-agent"]).toBe(`glimpse/${packageJson.version} node/${process.versions.node}`);
     expect(Object.keys(headers ?? {}).sort()).toEqual([
       "accept",
@@ -55,6 +56,16 @@ describe("a picture behind a URL", () => {
     const url = server.url("/a.png");
     const { frames } = await prepare({ prompt: "?", images: [url, new URL(url)] }, { allowHosts: [server.host] });
     expect([frames.length, server.requests.length]).toEqual([2, 1]);
+  });
+
+  it("leaves no timer behind that would keep the program alive", async () => {
+    const [started, cleared] = [vi.spyOn(globalThis, "setTimeout"), vi.spyOn(globalThis, "clearTimeout")];
+    onTestFinished(() => void vi.restoreAllMocks());
+    const server = await serve((_request, response) => response.end(png));
+    await prepare({ prompt: "?", images: [server.url("/")] }, { allowHosts: [server.host] });
+    const deadline = started.mock.results[started.mock.calls.findIndex(([, ms]) => ms === 30_000)]?.value;
+    expect(deadline).toBeDefined();
+    expect(cleared).toHaveBeenCalledWith(deadline);
   });
 
   it("is found by redirects, relative ones too", async () => {

@@ -17,7 +17,10 @@ beforeEach(() => {
     cpSync(join(packageRoot, file), join(checkout, file));
   }
   mkdirSync(join(checkout, "cli"));
-  writeFileSync(join(checkout, "cli", "main.ts"), 'const greeting: string = "started"; process.stdout.write(greeting);');
+  writeFileSync(
+    join(checkout, "cli", "main.ts"),
+    'const greeting: string = "started"; process.stdout.write(greeting);',
+  );
   const npm = `#!/bin/sh
 echo "$PWD: $*" >> ${npmLog}
 ln -s ${join(packageRoot, "node_modules")} node_modules
@@ -29,7 +32,11 @@ echo "added packages"`;
 
 function glimpse(nodeArguments: string[] = []) {
   const env = { PATH: `${join(checkout, "tools")}:${process.env["PATH"]}` };
-  return execa(process.execPath, [...nodeArguments, join(checkout, "bin", "glimpse.mjs")], { cwd: "/", env, reject: false });
+  return execa(process.execPath, [...nodeArguments, join(checkout, "bin", "glimpse.mjs")], {
+    cwd: "/",
+    env,
+    reject: false,
+  });
 }
 
 describe("the command in a fresh checkout", () => {
@@ -60,8 +67,16 @@ describe("the command in a fresh checkout", () => {
   });
 
   test.each([
-    ["Node 18", 'Object.defineProperty(process.versions, "node", { value: "18.20.0" })', "Node 20.19 or later is needed; this is 18.20.0"],
-    ["Windows", 'Object.defineProperty(process, "platform", { value: "win32" })', "Linux or macOS is needed; this is win32"],
+    [
+      "Node 18",
+      'Object.defineProperty(process.versions, "node", { value: "18.20.0" })',
+      "Node 20.19 or later is needed; this is 18.20.0",
+    ],
+    [
+      "Windows",
+      'Object.defineProperty(process, "platform", { value: "win32" })',
+      "Linux or macOS is needed; this is win32",
+    ],
   ])("on %s it says so before anything is installed", async (_name, pretend, message) => {
     const { exitCode, stderr } = await glimpse(["--import", `data:text/javascript,${encodeURIComponent(pretend)}`]);
     expect(exitCode).toBe(1);

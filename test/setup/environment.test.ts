@@ -3,11 +3,12 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { beforeEach, describe, expect, test, vi } from "vitest";
-import { environmentPython } from "../../orchestrator/python/resolve.ts";
-import { needsSetup, setUp } from "../../orchestrator/python/environment.ts";
-import { requirements, stampPath } from "../../orchestrator/python/location.ts";
-import type { SetupEvent } from "../../orchestrator/python/setup-events.ts";
 import { packageRoot } from "../../orchestrator/package-root.ts";
+import { needsSetup, setUp } from "../../orchestrator/python/environment.ts";
+import { stampPath } from "../../orchestrator/python/location.ts";
+import { requirements } from "../../orchestrator/python/requirements.ts";
+import { environmentPython } from "../../orchestrator/python/resolve.ts";
+import type { SetupEvent } from "../../orchestrator/python/setup-events.ts";
 import { calls, installFakePython, pipDoes } from "./fake-python.ts";
 import { scratchDirectory } from "./scratch.ts";
 
@@ -68,7 +69,7 @@ describe("setting up the Python environment", () => {
     expect(await needsSetup({ directory, torch: "cuda" })).toBe(true);
     await setUp({ directory, torch: "cuda" });
     // `==` would accept a CPU build that the index has, too.
-    expect((await pipCalls()).at(-1)).toContain(" torch===2.13.0");
+    expect((await pipCalls()).at(-1)).toContain(`--constraint ${requirements.torchCuda} torch===2.13.0`);
     expect(JSON.parse(readFileSync(stampPath(directory), "utf8"))).toMatchObject({ torch: "cuda", python: "3.11.7" });
   });
 
@@ -95,6 +96,13 @@ describe("setting up the Python environment", () => {
     expect(await needsSetup({ directory, development: true })).toBe(false);
   });
 
+  test("the ROCm build comes from PyTorch's own index", async () => {
+    // The fake torch says that it is a CPU build: what matters here is what pip was asked for.
+    await expect(setUp({ directory, torch: "rocm" })).rejects.toMatchObject({ code: "SETUP_FAILED" });
+    const requirement = "--index-url https://download.pytorch.org/whl/rocm7.2 torch==2.13.0+rocm7.2";
+    expect((await pipCalls()).at(-1)).toContain(requirement);
+  });
+
   test("where the configured index lacks the CPU build, PyTorch's own index is asked", async () => {
     await pipDoes(python, "no-cpu-build");
     await setUp({ directory, torch: cpu });
@@ -104,7 +112,10 @@ describe("setting up the Python environment", () => {
   test("an index that serves another build of torch than asked for is found out", async () => {
     await pipDoes(python, "wrong-build");
     const failed = setUp({ directory, torch: cpu });
-    await expect(failed).rejects.toMatchObject({ code: "SETUP_FAILED", message: expect.stringContaining("cuda build") });
+    await expect(failed).rejects.toMatchObject({
+      code: "SETUP_FAILED",
+      message: expect.stringContaining("cuda build"),
+    });
   });
 
   test("a step that fails shows pip's last lines, and the next set-up starts again", async () => {

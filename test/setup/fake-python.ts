@@ -7,7 +7,11 @@ export interface FakePython {
 }
 
 /** A program `name` in `bin` that answers like a Python of that version, and makes environments without packages. */
-export async function installFakePython(bin: string, name: string, { version, ensurepip = true }: FakePython): Promise<void> {
+export async function installFakePython(
+  bin: string,
+  name: string,
+  { version, ensurepip = true }: FakePython,
+): Promise<void> {
   await mkdir(bin, { recursive: true });
   const path = join(bin, name);
   await writeFile(path, script(path, version, ensurepip));

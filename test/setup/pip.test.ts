@@ -36,7 +36,14 @@ describe("pip", () => {
     const module = pathToFileURL(join(packageRoot, "orchestrator", "python", "pip.ts")).href;
     const run = {
       python: await resolvePython(),
-      args: ["--index-url", `http://127.0.0.1:${port}/simple`, "--no-cache-dir", "--target", "/nonexistent", "a-package"],
+      args: [
+        "--index-url",
+        `http://127.0.0.1:${port}/simple`,
+        "--no-cache-dir",
+        "--target",
+        "/nonexistent",
+        "a-package",
+      ],
     };
     const code = `
       const { pipInstall } = await import(${JSON.stringify(module)});

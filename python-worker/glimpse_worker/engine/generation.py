@@ -18,7 +18,8 @@ from .interface import Emit
 
 class TokenStream(StoppingCriteria):
     """
-    Called by `generate` after every token: sends it with the parts it makes certain, and says whether to stop.
+    Called by `generate` after every token: sends it with the parts it makes certain, and says whether to
+    stop.
 
     Written for one sequence without beams. `first_at` and `last_at` are times of time.monotonic.
     """
@@ -63,9 +64,15 @@ class TokenStream(StoppingCriteria):
 
 
 def generate(
-    model: Glm4vForConditionalGeneration, request: Generate, prepared: Prepared, max_new_tokens: int, stream: TokenStream
+    model: Glm4vForConditionalGeneration,
+    request: Generate,
+    prepared: Prepared,
+    max_new_tokens: int,
+    stream: TokenStream,
 ) -> None:
-    """Runs `request` to its end, as a script that calls `model.generate` would; every token goes to `stream`."""
+    """
+    Runs `request` to its end, as a script that calls `model.generate` would; every token goes to `stream`.
+    """
     # Left over from the request before; `generate` would take it for this one's when there is no picture.
     model.model.rope_deltas = None
     torch.manual_seed(request.options.seed)

@@ -1,4 +1,7 @@
-"""The `reference` engine: transformers' own `generate`, one request at a time. Slow and certain; the others' oracle."""
+"""
+The `reference` engine: transformers' own `generate`, one request at a time. Slow and certain; the others'
+oracle.
+"""
 
 from __future__ import annotations
 
@@ -64,8 +67,9 @@ class ReferenceEngine:
     """
     Two threads: `prepare` decodes and builds prompts, `generate` owns the model.
 
-    A request is on the board from `submit` to its ending, and leaves it exactly once, under the lock; whatever is sent
-    from another thread than `generate` is sent under the lock too, so that nothing follows an ending.
+    A request is on the board from `submit` to its ending, and leaves it exactly once, under the lock;
+    whatever is sent from another thread than `generate` is sent under the lock too, so that nothing follows
+    an ending.
     """
 
     def __init__(

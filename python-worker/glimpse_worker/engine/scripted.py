@@ -137,11 +137,13 @@ class Scripted:
             self._running = [run for run in self._running if run.key not in endings]
 
     def _step_one(self, run: Run) -> TokensItem:
-        for warning in run.start():
-            self._emit(warning)
+        run.start()
         if run.fault is not None:
             play_fault(run.fault, self._emit)
-        return run.step()
+        item = run.step()
+        for warning in run.take_warnings():
+            self._emit(warning)
+        return item
 
 
 def play_fault(fault: Fault, emit: Emit) -> NoReturn:

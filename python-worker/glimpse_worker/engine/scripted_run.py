@@ -50,19 +50,27 @@ class Run:
         )
         self._script: Script | None = None
         self._budget = 0
+        self._warnings: list[RequestWarning] = []
+        self._box_warned = False
         now = time.monotonic()
         self._submitted = self._started = self._prepared = self._first = self._last = now
 
-    def start(self) -> list[RequestWarning]:
+    def start(self) -> None:
         """Does nothing but for the first time. Raises WorkerFailure for a request that cannot be played."""
         if self._script is not None or self.cancelled:
-            return []
+            return
         self._started = time.monotonic()
         self._script = read_script(self._request)
         asked = self._request.options.max_new_tokens
-        self._budget, warning = new_token_budget(self.key, asked, self._prompt_tokens, CONTEXT_LENGTH)
+        self._budget, cut = new_token_budget(self.key, asked, self._prompt_tokens, CONTEXT_LENGTH)
+        if cut is not None:
+            self._warnings.append(cut)
         self._prepared = time.monotonic()
-        return [] if warning is None else [warning]
+
+    def take_warnings(self) -> list[RequestWarning]:
+        """Those that have come up since the last call."""
+        warnings, self._warnings = self._warnings, []
+        return warnings
 
     @property
     def fault(self) -> Fault | None:
@@ -84,6 +92,7 @@ class Run:
             self._schedule(self._script)
         if self.finish_reason is not None:
             parts += self._output.finish()
+        self._warn_of_boxes()
         return TokensItem(
             request=self.key.request, attempt=self.key.attempt, index=index, ids=ids, parts=parts
         )
@@ -106,6 +115,18 @@ class Run:
                 decode_ms=1000 * (self._last - self._first),
             ),
         )
+
+    def _warn_of_boxes(self) -> None:
+        if self._output.box_image_assumed and not self._box_warned:
+            self._box_warned = True
+            self._warnings.append(
+                RequestWarning(
+                    request=self.key.request,
+                    attempt=self.key.attempt,
+                    code="BOX_IMAGE_ASSUMED",
+                    message="a box was assumed to be in the last of several pictures",
+                )
+            )
 
     def _schedule(self, script: Script) -> None:
         played = self._output.completion_tokens

@@ -1,0 +1,141 @@
+"""A directory is a checkpoint, or it is said what it lacks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from embedded import MODEL, start_line
+from safetensors.torch import load_file, save_file
+
+from glimpse_worker.checkpoint import load_model, load_tokenizer, open_checkpoint
+from glimpse_worker.failure import WorkerFailure
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(MODEL, tmp_path / "checkpoint"))
+
+
+def failure(model: Path | str) -> WorkerFailure:
+    with pytest.raises(WorkerFailure) as caught:
+        open_checkpoint(start_line(str(model)), lambda *_: None)
+    return caught.value
+
+
+def test_the_embedded_model_is_a_checkpoint() -> None:
+    found = open_checkpoint(start_line(str(MODEL)), lambda *_: None)
+    assert (found.directory, found.revision, found.context_length) == (MODEL, None, 2048)
+    assert found.weight_bytes == (MODEL / "model.safetensors").stat().st_size
+
+
+def test_a_path_that_does_not_exist_is_named_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for model in ("./nowhere", "no-such-model", "/a/b/c"):
+        caught = failure(model)
+        assert caught.code == "MODEL_NOT_FOUND"
+        assert str((tmp_path / model).absolute()) in caught.message
+        assert "owner/name" in caught.message
+
+
+def test_a_file_is_no_checkpoint() -> None:
+    caught = failure(MODEL / "model.safetensors")
+    assert caught.code == "MODEL_NOT_FOUND"
+    assert "is a file" in caught.message
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("config.json", "has no config.json"),
+        ("tokenizer.json", "has no tokenizer.json"),
+        ("preprocessor_config.json", "has no preprocessor_config.json"),
+        ("video_preprocessor_config.json", "has no video_preprocessor_config.json"),
+        ("model.safetensors", "has no model.safetensors"),
+    ],
+)
+def test_a_missing_file_is_named(copy: Path, file: str, message: str) -> None:
+    (copy / file).unlink()
+    caught = failure(copy)
+    assert caught.code == "MODEL_UNSUPPORTED"
+    assert message in caught.message
+
+
+def test_weights_in_pickles_are_refused(copy: Path) -> None:
+    (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
+    caught = failure(copy)
+    assert caught.code == "MODEL_UNSUPPORTED"
+    assert "pickles only" in caught.message
+
+
+def test_another_architecture_is_refused_by_name(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text()) | {"model_type": "llama"}
+    (copy / "config.json").write_text(json.dumps(config))
+    assert "model_type is 'llama'; Glimpse runs 'glm4v'" in failure(copy).message
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "\xff"])
+def test_a_damaged_config_is_named(copy: Path, text: str) -> None:
+    (copy / "config.json").write_text(text, encoding="latin-1")
+    caught = failure(copy)
+    assert caught.code == "MODEL_UNSUPPORTED"
+    assert str(copy / "config.json") in caught.message
+
+
+def shard(directory: Path) -> list[str]:
+    tensors = load_file(directory / "model.safetensors")
+    names = sorted(tensors)
+    files = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    halves: Callable[[int], list[str]] = lambda n: names[n::2]  # noqa: E731
+    for number, file in enumerate(files):
+        save_file(
+            {name: tensors[name] for name in halves(number)}, directory / file, metadata={"format": "pt"}
+        )
+    weight_map: dict[str, Any] = {name: files[number] for number in (0, 1) for name in halves(number)}
+    (directory / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": weight_map})
+    )
+    (directory / "model.safetensors").unlink()
+    return files
+
+
+def test_weights_in_several_files_give_the_same_model(copy: Path) -> None:
+    shard(copy)
+    cpu, said = torch.device("cpu"), list[Any]()
+    parted = load_model(
+        open_checkpoint(start_line(str(copy)), lambda *_: None), cpu, "auto", lambda *x: said.append(x)
+    )
+    whole = load_model(
+        open_checkpoint(start_line(str(MODEL)), lambda *_: None), cpu, "float32", lambda *_: None
+    )
+    assert parted.dtype == torch.float32
+    assert not parted.training
+    assert all(torch.equal(a, b) for a, b in zip(parted.parameters(), whole.parameters(), strict=True))
+    total = sum(file.stat().st_size for file in copy.glob("*.safetensors"))
+    assert said == [("weights", 0, total), ("weights", total, total)]
+
+
+def test_a_missing_shard_is_named(copy: Path) -> None:
+    missing = shard(copy)[1]
+    (copy / missing).unlink()
+    assert f"lacks 1 of 2 weight files, {missing} first" in failure(copy).message
+
+
+def test_bfloat16_can_be_asked_for_on_a_processor() -> None:
+    found = open_checkpoint(start_line(str(MODEL)), lambda *_: None)
+    assert load_model(found, torch.device("cpu"), "bfloat16", lambda *_: None).dtype == torch.bfloat16
+
+
+def test_a_checkpoint_without_a_chat_template_is_refused(copy: Path) -> None:
+    from glimpse_worker.prompt import PromptBuilder
+
+    (copy / "chat_template.jinja").unlink()
+    found = open_checkpoint(start_line(str(copy)), lambda *_: None)
+    with pytest.raises(WorkerFailure, match="no chat template") as caught:
+        PromptBuilder(load_tokenizer(found), found.placeholders, found.context_length)
+    assert caught.value.code == "MODEL_UNSUPPORTED"

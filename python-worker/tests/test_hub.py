@@ -1,0 +1,227 @@
+"""
+Downloads from a hub on this machine, each by a process of its own with an empty cache, as a newcomer's
+would be.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from embedded import MODEL as EMBEDDED
+from local_hub import COMMIT, MODEL, OLD_NAME, TOKEN, LocalHub, local_hub
+
+DOWNLOAD = """
+import json, shutil, sys, collections
+from pathlib import Path
+from glimpse_worker.failure import WorkerFailure
+from glimpse_worker.hub import download
+
+model, revision, token, free = json.loads(sys.argv[1])
+if free is not None:
+    usage = collections.namedtuple("usage", "total used free")
+    shutil.disk_usage = lambda path: usage(10**12, 10**12 - free, free)
+
+def check_config(path):
+    if json.loads(path.read_text())["model_type"] != "glm4v":
+        raise WorkerFailure("MODEL_UNSUPPORTED", "another architecture")
+
+said = []
+try:
+    answer = {"path": str(download(model, revision, token, check_config, lambda *x: said.append(x)))}
+except WorkerFailure as failure:
+    answer = {"code": failure.code, "message": failure.message, "hint": failure.hint}
+print(json.dumps(answer | {"said": said}))
+"""
+
+
+@pytest.fixture
+def hub() -> Iterator[LocalHub]:
+    with local_hub(EMBEDDED) as started:
+        yield started
+
+
+def run(program: str, argument: object, hub: LocalHub, home: Path, **environment: str) -> dict[str, Any]:
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("HF_") and "proxy" not in name.lower()
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", program, json.dumps(argument)],
+        cwd=Path(__file__).parents[1],
+        env=clean | {"HF_ENDPOINT": hub.url, "HF_HOME": str(home)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stderr
+    answer: dict[str, Any] = json.loads(result.stdout)
+    return answer | {"stderr": result.stderr}
+
+
+def download(
+    hub: LocalHub,
+    home: Path,
+    model: str = MODEL,
+    revision: str | None = None,
+    token: str | None = None,
+    free: int | None = None,
+    **environment: str,
+) -> dict[str, Any]:
+    return run(DOWNLOAD, [model, revision, token, free], hub, home, **environment)
+
+
+def checkpoint_files(directory: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path(directory).iterdir()}
+
+
+def test_a_checkpoint_is_downloaded_with_the_bytes_done_and_in_all(hub: LocalHub, tmp_path: Path) -> None:
+    answer = download(hub, tmp_path)
+    assert checkpoint_files(answer["path"]) == hub.files
+    assert Path(answer["path"]).name == COMMIT
+    total = sum(len(data) for name, data in hub.files.items() if name != "config.json")
+    assert answer["said"][0] == [0, total]
+    assert answer["said"][-1] == [total, total]
+    assert [done for done, _ in answer["said"]] == sorted(done for done, _ in answer["said"])
+    assert answer["stderr"] == ""
+
+
+def test_pickles_and_code_are_never_asked_for(hub: LocalHub, tmp_path: Path) -> None:
+    hub.files |= {
+        "pytorch_model.bin": b"x",
+        "training_args.pt": b"x",
+        "modeling_glm4v.py": b"x",
+        "README.md": b"x",
+    }
+    answer = download(hub, tmp_path)
+    assert not {"pytorch_model.bin", "training_args.pt", "modeling_glm4v.py", "README.md"} & {
+        *hub.downloads()
+    }
+    assert "config.json" in checkpoint_files(answer["path"])
+
+
+def test_what_is_in_the_cache_is_not_downloaded_again(hub: LocalHub, tmp_path: Path) -> None:
+    first = download(hub, tmp_path)
+    hub.requests.clear()
+    again = download(hub, tmp_path)
+    assert again["path"] == first["path"]
+    assert (hub.downloads(), again["said"]) == ([], [])
+
+
+def test_the_name_of_the_article_is_followed_to_where_the_model_lives_now(
+    hub: LocalHub, tmp_path: Path
+) -> None:
+    answer = download(hub, tmp_path, model=OLD_NAME)
+    assert checkpoint_files(answer["path"]) == hub.files
+
+
+def test_a_connection_that_breaks_in_the_middle_of_a_file_is_resumed(hub: LocalHub, tmp_path: Path) -> None:
+    hub.break_after = 12_000_000
+    answer = download(hub, tmp_path)
+    assert checkpoint_files(answer["path"]) == hub.files
+    ranges = [
+        range
+        for method, path, range in hub.requests
+        if method == "GET" and path.endswith("model.safetensors")
+    ]
+    assert ranges[0] is None
+    assert len(ranges) == 2
+    assert ranges[1] is not None
+    assert 0 < int(ranges[1].removeprefix("bytes=").rstrip("-")) <= 12_000_000
+    assert answer["said"][-1][0] == answer["said"][-1][1]
+
+
+def test_without_a_network_a_complete_cache_will_do(hub: LocalHub, tmp_path: Path) -> None:
+    first = download(hub, tmp_path)
+    hub.url = "http://127.0.0.1:9"
+    assert download(hub, tmp_path)["path"] == first["path"]
+    assert download(hub, tmp_path, HF_HUB_OFFLINE="1")["path"] == first["path"]
+
+
+def test_without_a_network_and_without_a_cache_the_download_fails_by_name(
+    hub: LocalHub, tmp_path: Path
+) -> None:
+    hub.url = "http://127.0.0.1:9"
+    answer = download(hub, tmp_path)
+    assert answer["code"] == "MODEL_DOWNLOAD_FAILED"
+    assert MODEL in answer["message"]
+    assert hub.url in answer["message"]
+    assert "HF_ENDPOINT" in answer["hint"]
+
+
+def test_an_unknown_id_is_no_model_and_no_directory(hub: LocalHub, tmp_path: Path) -> None:
+    answer = download(hub, tmp_path, model="nobody/nothing")
+    assert answer["code"] == "MODEL_NOT_FOUND"
+    assert f"{Path(__file__).parents[1] / 'nobody' / 'nothing'} is no directory" in answer["message"]
+    assert "HF_TOKEN" in answer["hint"]
+
+
+def test_a_private_model_needs_the_token_that_was_passed(hub: LocalHub, tmp_path: Path) -> None:
+    hub.private = True
+    refused = download(hub, tmp_path)
+    assert refused["code"] == "MODEL_NOT_FOUND"
+    assert "private" in refused["hint"]
+    assert "HF_TOKEN" in refused["hint"]
+    assert checkpoint_files(download(hub, tmp_path, token=TOKEN)["path"]) == hub.files
+
+
+def test_a_gated_model_says_so(hub: LocalHub, tmp_path: Path) -> None:
+    hub.gated = True
+    answer = download(hub, tmp_path)
+    assert answer["code"] == "MODEL_NOT_FOUND"
+    assert "granted access" in answer["message"]
+
+
+def test_an_unknown_revision_is_named(hub: LocalHub, tmp_path: Path) -> None:
+    answer = download(hub, tmp_path, revision="v9")
+    assert answer["code"] == "MODEL_NOT_FOUND"
+    assert f"{MODEL} has no revision 'v9'" in answer["message"]
+
+
+def test_a_commit_can_be_asked_for(hub: LocalHub, tmp_path: Path) -> None:
+    assert Path(download(hub, tmp_path, revision=COMMIT)["path"]).name == COMMIT
+
+
+def test_a_disk_that_is_too_small_is_named_before_the_download(hub: LocalHub, tmp_path: Path) -> None:
+    needed = sum(len(data) for name, data in hub.files.items() if name != "config.json")
+    answer = download(hub, tmp_path, free=needed - 1)
+    assert answer["code"] == "DISK_FULL"
+    assert f"needs {needed} bytes more" in answer["message"]
+    assert f"has {needed - 1} bytes free" in answer["message"]
+    assert hub.downloads() == ["config.json"]
+
+
+def test_another_architecture_is_refused_before_its_weights_are_downloaded(
+    hub: LocalHub, tmp_path: Path
+) -> None:
+    hub.files["config.json"] = b'{"model_type": "llama"}'
+    assert download(hub, tmp_path)["code"] == "MODEL_UNSUPPORTED"
+    assert hub.downloads() == ["config.json"]
+
+
+LOAD = """
+import json, sys
+sys.path.insert(0, "tests")
+from embedded import start_line
+from glimpse_worker.engine.reference import load_reference
+
+said = []
+engine = load_reference(start_line(json.loads(sys.argv[1])), lambda *x: said.append(x), print)
+print(json.dumps({"revision": engine.ready.revision, "model": engine.ready.model, "stages": [s for s, _, _ in said]}))
+engine.close()
+"""
+
+
+def test_a_model_is_loaded_by_its_id(hub: LocalHub, tmp_path: Path) -> None:
+    answer = run(LOAD, MODEL, hub, tmp_path)
+    assert (answer["model"], answer["revision"]) == (MODEL, COMMIT)
+    assert answer["stages"][0] == "download"
+    assert answer["stages"][-1] == "weights"
+    assert answer["stderr"] == ""

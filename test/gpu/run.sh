@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# On a GPU machine: a checkpoint in the published layout, loaded by launch(), against a plain transformers script.
+# test/gpu/run.sh PYTHON PARITY.js [DIRECTORY]; `tsc -p test/gpu` makes PARITY.js.
+set -euo pipefail
+here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+python=$1
+parity=$2
+directory=${3:-$(mktemp -d)}
+time "$python" "$here/make_checkpoint.py" "$directory/checkpoint"
+"$python" "$here/make_requests.py" "$directory/requests"
+requests=$directory/requests/requests.json
+time "$python" "$here/plain_script.py" "$directory/checkpoint" "$requests" "$directory/results.json"
+time GLIMPSE_PYTHON=$python node "$parity" "$directory/checkpoint" "$requests" "$directory/results.json"
