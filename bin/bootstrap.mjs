@@ -24,13 +24,13 @@ export function requirePlatform() {
 export function ensureNodeModules() {
   const lock = readPackages(join(root, "package-lock.json"));
   if (isInstalled(lock)) return;
-  process.stderr.write(
-    `Installing ${lock.size} JavaScript packages from package-lock.json into node_modules (about 240 MB)\n`,
-  );
+  // Optional packages are for one platform each: at most a few of them are installed.
+  const count = [...lock.values()].filter(({ optional }) => !optional).length;
+  process.stderr.write(`Installing the ${count} JavaScript packages of package-lock.json (about 240 MB)\n`);
   // npm's own report goes to stderr: stdout belongs to the command that was asked for.
   const npm = spawnSync("npm", ["ci", "--no-audit", "--no-fund"], { cwd: root, stdio: ["ignore", 2, 2] });
   if (npm.error)
-    refuse(`npm could not be started: ${npm.error.message}`, "npm comes with Node: make sure that it is on PATH");
+    refuse(`npm could not be started: ${npm.error.message}`, "npm comes with Node: see that it is on PATH");
   if (npm.status !== 0) refuse("npm ci did not succeed", "mend what npm names above, then run this again");
 }
 

@@ -35,7 +35,9 @@ export async function startOrchestrator(options: OrchestratorOptions): Promise<T
 function rejectOnAbort(signal: AbortSignal | undefined, until: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     const onAbort = () =>
-      reject(new GlimpseError("ABORTED", "launch() was aborted before the worker was ready", { cause: signal?.reason }));
+      reject(
+        new GlimpseError("ABORTED", "launch() was aborted before the worker was ready", { cause: signal?.reason }),
+      );
     if (signal?.aborted) onAbort();
     signal?.addEventListener("abort", onAbort, { signal: until });
   });
@@ -111,11 +113,19 @@ class Orchestrator implements Transport {
     while (worker !== undefined && this.#onBoard.size < this.#slots) {
       const request = this.#queue.shift();
       if (request === undefined) break;
-      const header = request.board();
-      this.#onBoard.set(request.id, request);
-      worker.generate(header, request.frames);
+      this.#board(request, worker);
     }
     for (const [index, request] of this.#queue.entries()) request.moveTo(this.#onBoard.size + index);
+  }
+
+  #board(request: Request, worker: Worker): void {
+    try {
+      worker.generate(request.board(), request.frames);
+      this.#onBoard.set(request.id, request);
+    } catch (error) {
+      if (!GlimpseError.is(error)) throw error;
+      request.fail(error);
+    }
   }
 
   #cancel(request: Request): void {

@@ -18,11 +18,7 @@ export class Request implements SubmittedRequest {
   #position: number | undefined;
   #tokens = 0;
 
-  constructor(
-    submission: Submission,
-    onEvent: (event: RequestEvent) => void,
-    onCancel: (request: Request) => void,
-  ) {
+  constructor(submission: Submission, onEvent: (event: RequestEvent) => void, onCancel: (request: Request) => void) {
     this.id = submission.id;
     this.frames = submission.frames;
     this.#submission = submission;

@@ -18,9 +18,18 @@ const LIMITS = { depth: 12, values: 1_000_000 };
 // Integers above 2^32 become numbers; one that a number cannot hold exactly is then refused by the schema.
 const packr = new Packr({ useRecords: false, variableMapSize: true, int64AsType: "number" });
 
-/** Packs a message. Fields that are undefined are left out: they never travel as nil. */
+/**
+ * Packs a message. Fields that are undefined are left out: they never travel as nil.
+ * @throws GlimpseError CONTEXT_TOO_LONG for a request whose text alone is more than a worker reads.
+ */
 export function encode(message: ControlToWorker | GenerateMessage): Buffer {
-  return packr.pack(withoutUndefined(message));
+  const packed = packr.pack(withoutUndefined(message));
+  if (packed.byteLength <= MAX_HEADER_BYTES) return packed;
+  throw new GlimpseError(
+    "CONTEXT_TOO_LONG",
+    `the messages have ${packed.byteLength} bytes of text, more than the ${MAX_HEADER_BYTES} that a worker reads`,
+    { hint: "Send less text: no context of this model holds so much." },
+  );
 }
 
 function withoutUndefined(value: unknown): unknown {

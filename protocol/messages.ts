@@ -171,17 +171,10 @@ export const partSchema = z.discriminatedUnion("kind", [
 /** Data. One per engine step: the new tokens of every request that got some. `index` is that of the first id. */
 export const tokensSchema = z.strictObject({
   type: z.literal("tokens"),
-  items: z.array(
-    z.strictObject({ ...requestKey, index: count, ids: z.array(count), parts: z.array(partSchema) }),
-  ),
+  items: z.array(z.strictObject({ ...requestKey, index: count, ids: z.array(count), parts: z.array(partSchema) })),
 });
 
-export const warningCodes = [
-  "IMAGE_PADDED",
-  "IMAGE_FIRST_FRAME",
-  "BOX_IMAGE_ASSUMED",
-  "MAX_NEW_TOKENS_CUT",
-] as const;
+export const warningCodes = ["IMAGE_PADDED", "IMAGE_FIRST_FRAME", "BOX_IMAGE_ASSUMED", "MAX_NEW_TOKENS_CUT"] as const;
 
 /** Data. The request goes on; its caller should know. */
 export const warningSchema = z.strictObject({

@@ -15,5 +15,5 @@ export type {
   VideoContent,
 } from "./request/input.ts";
 export type { GenerateOptions } from "./request/options.ts";
-export type { GenerateResult, PartialResult, Box, StreamEvent, Timing, Warning } from "./result.ts";
+export type { Box, GenerateResult, PartialResult, StreamEvent, Timing, Warning } from "./result.ts";
 export type { GenerationStream } from "./stream.ts";

@@ -62,7 +62,9 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
       this.#generation.prepared(seed, labels);
       this.#request = transport.submit({ id, ...prepared }, (event) => this.#onEvent(event));
     } catch (error) {
-      this.#fail(GlimpseError.is(error) ? error : new GlimpseError("GENERATION_FAILED", String(error), { cause: error }));
+      this.#fail(
+        GlimpseError.is(error) ? error : new GlimpseError("GENERATION_FAILED", String(error), { cause: error }),
+      );
     }
   }
 

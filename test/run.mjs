@@ -41,7 +41,7 @@ function runVitest() {
 
 function runPytest() {
   const report = join(reports, "pytest.xml");
-  const status = run(python, ["-m", "pytest", `--junitxml=${report}`], join(root, "python-worker"));
+  const status = run(python, ["-m", "pytest", "--timeout=180", `--junitxml=${report}`], join(root, "python-worker"));
   const suite = /<testsuite [^>]*>/.exec(read(report) ?? "")?.[0] ?? "";
   const count = (name) => Number(new RegExp(`\\b${name}="(\\d+)"`).exec(suite)?.[1] ?? 0);
   const failed = count("failures") + count("errors");

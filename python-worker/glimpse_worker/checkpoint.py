@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoTokenizer, Glm4vConfig, Glm4vForConditionalGeneration, PreTrainedTokenizerFast
-from transformers.utils import logging as transformers_logging
+from transformers.utils import logging
 
 from .engine.interface import Progress
 from .failure import WorkerFailure
@@ -66,7 +67,7 @@ def open_checkpoint(start: Start, progress: Progress) -> Checkpoint:
 def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerFast:
     """The tokenizer as transformers' AutoTokenizer makes it."""
     _quieten()
-    tokenizer = AutoTokenizer.from_pretrained(  # type: ignore[no-untyped-call]
+    tokenizer = AutoTokenizer.from_pretrained(
         checkpoint.directory, local_files_only=True, trust_remote_code=False
     )
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
@@ -85,24 +86,22 @@ def load_model(
     """
     _quieten()
     progress("weights", 0, checkpoint.weight_bytes)
-    if dtype == "auto":
-        wanted = "float32" if device.type == "cpu" else "auto"
-    else:
-        wanted = dtype
-    model = Glm4vForConditionalGeneration.from_pretrained(
+    automatic = "float32" if device.type == "cpu" else "auto"
+    model: Glm4vForConditionalGeneration = Glm4vForConditionalGeneration.from_pretrained(
         checkpoint.directory,
-        dtype=wanted,
+        dtype=automatic if dtype == "auto" else dtype,
         local_files_only=True,
         use_safetensors=True,
         # Shards go from the file to the device one by one, so the host never holds the whole model.
         device_map={"": device},
     )
     progress("weights", checkpoint.weight_bytes, checkpoint.weight_bytes)
-    return model.eval()
+    return model
 
 
 def _quieten() -> None:
     """Progress goes through `progress`, and what is wrong is raised; nothing is to be said on stderr."""
+    transformers_logging: Any = logging
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
 
@@ -121,7 +120,7 @@ def _read(directory: Path, revision: str | None) -> Checkpoint:
         if not (directory / file).is_file():
             raise _incomplete(directory, f"has no {file}")
     _check_config(directory / "config.json")
-    config = Glm4vConfig.from_pretrained(directory, local_files_only=True)
+    config: Any = Glm4vConfig.from_pretrained(directory, local_files_only=True)
     image, video = read_preprocessing(directory)
     return Checkpoint(
         directory=directory,

@@ -26,7 +26,7 @@ def choose_device(wanted: str) -> torch.device:
         raise WorkerFailure(
             "DEVICE_NOT_FOUND",
             f"device: {wanted} is not there; torch {torch.__version__} {build}",
-            hint="Check the driver and that torch is the build for this GPU (`npx glimpse setup --torch cuda|rocm`).",
+            hint="Check the driver, and torch's build: `npx glimpse setup --torch cuda` (or `rocm`).",
         )
     return torch.device("cuda", int(match[1]))
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import errno
 import shutil
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import huggingface_hub
 from huggingface_hub import constants
@@ -22,20 +20,25 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoSibling
+from huggingface_hub.utils.tqdm import disable_progress_bars
 
+from .download_progress import ByteCounter, ReportBytes
 from .failure import WorkerFailure
 
-# Weights as safetensors only, and the texts around them: never a pickle, never code.
-FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt")
+# Weights as safetensors only, and the texts around them: never a pickle, never code. And nothing in folders,
+# where some repositories keep the same weights in other formats.
+_ALLOW = ["*.safetensors", "*.json", "*.jinja", "*.txt"]
+_IGNORE = ["*/*"]
 _CONNECTIONS = 4
 _TOKEN_HINT = "pass a token that may read it (`hubToken`, or the environment's HF_TOKEN)."
 
-Bytes = Callable[[int, int], None]
-"""Called with the bytes done and the bytes in all, from any thread."""
-
 
 def download(
-    model: str, revision: str | None, token: str | None, check_config: Callable[[Path], None], report: Bytes
+    model: str,
+    revision: str | None,
+    token: str | None,
+    check_config: Callable[[Path], None],
+    report: ReportBytes,
 ) -> Path:
     """
     The directory with the files of `model` at `revision` (its last commit if None), named by that commit.
@@ -44,7 +47,7 @@ def download(
     cannot be reached a complete cache will do. `check_config` sees config.json before the weights are asked
     for. Raises MODEL_NOT_FOUND, MODEL_UNSUPPORTED, DISK_FULL or MODEL_DOWNLOAD_FAILED.
     """
-    huggingface_hub.utils.disable_progress_bars()
+    disable_progress_bars()
     try:
         return _download(model, revision, token, check_config, report)
     except WorkerFailure:
@@ -54,7 +57,11 @@ def download(
 
 
 def _download(
-    model: str, revision: str | None, token: str | None, check_config: Callable[[Path], None], report: Bytes
+    model: str,
+    revision: str | None,
+    token: str | None,
+    check_config: Callable[[Path], None],
+    report: ReportBytes,
 ) -> Path:
     try:
         info = huggingface_hub.HfApi(token=token).model_info(model, revision=revision, files_metadata=True)
@@ -65,11 +72,8 @@ def _download(
         if cached is None:
             raise
         return cached
-    files = [
-        file for file in info.siblings or () if any(fnmatch(file.rfilename, pattern) for pattern in FILES)
-    ]
-    names = {file.rfilename for file in files}
-    if "config.json" in names:
+    files = [file for file in info.siblings or () if _is_wanted(file.rfilename)]
+    if any(file.rfilename == "config.json" for file in files):
         check_config(
             Path(huggingface_hub.hf_hub_download(model, "config.json", revision=info.sha, token=token))
         )
@@ -80,14 +84,16 @@ def _download(
     # Everything is in the cache now; this notes which commit the revision stands for, so that it is found
     # offline.
     return Path(
-        huggingface_hub.snapshot_download(model, revision=revision, token=token, allow_patterns=list(FILES))
+        huggingface_hub.snapshot_download(
+            model, revision=revision, token=token, allow_patterns=_ALLOW, ignore_patterns=_IGNORE
+        )
     )
 
 
 def _fetch(
-    model: str, commit: str | None, token: str | None, files: Sequence[RepoSibling], report: Bytes
+    model: str, commit: str | None, token: str | None, files: Sequence[RepoSibling], report: ReportBytes
 ) -> None:
-    counter = _Counter(sum(file.size or 0 for file in files), report)
+    counter = ByteCounter(sum(file.size or 0 for file in files), report)
 
     def fetch(file: RepoSibling) -> None:
         huggingface_hub.hf_hub_download(
@@ -95,59 +101,16 @@ def _fetch(
         )
 
     with ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="download") as pool:
-        for _ in pool.map(fetch, files):
-            pass
+        try:
+            for _ in pool.map(fetch, files):
+                pass
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
-class _Counter:
-    """Adds up the bytes of files that arrive at the same time."""
-
-    def __init__(self, total: int, report: Bytes) -> None:
-        self._total = total
-        self._report = report
-        self._done = 0
-        self._lock = threading.Lock()
-        report(0, total)
-
-    def add(self, size: float | None) -> None:
-        with self._lock:
-            self._done += int(size or 0)
-            self._report(min(self._done, self._total), self._total)
-
-    def bar_class(self) -> Any:
-        """
-        What huggingface_hub takes for a class of tqdm bars; `initial` are the bytes that an earlier start
-        left.
-        """
-        add = self.add
-
-        class Bar:
-            def __init__(self, *_args: object, initial: int = 0, **_options: object) -> None:
-                add(initial)
-
-            def update(self, size: float | None = 1) -> None:
-                add(size)
-
-            def __enter__(self) -> Bar:
-                return self
-
-            def __exit__(
-                self,
-                kind: type[BaseException] | None,
-                error: BaseException | None,
-                trace: TracebackType | None,
-            ) -> None:
-                self.close()
-
-            def close(self) -> None: ...
-
-            def refresh(self) -> None: ...
-
-            def set_description(self, *_args: object, **_options: object) -> None: ...
-
-            def set_postfix_str(self, *_args: object, **_options: object) -> None: ...
-
-        return Bar
+def _is_wanted(file: str) -> bool:
+    return "/" not in file and any(fnmatch(file, pattern) for pattern in _ALLOW)
 
 
 def _in_cache(model: str, file: str, commit: str | None) -> bool:
@@ -158,7 +121,11 @@ def _cached(model: str, revision: str | None) -> Path | None:
     try:
         return Path(
             huggingface_hub.snapshot_download(
-                model, revision=revision, allow_patterns=list(FILES), local_files_only=True
+                model,
+                revision=revision,
+                local_files_only=True,
+                allow_patterns=_ALLOW,
+                ignore_patterns=_IGNORE,
             )
         )
     except FileNotFoundError:
@@ -211,7 +178,8 @@ def _raise_named(error: Exception, model: str, revision: str | None) -> NoReturn
         raise _disk_full(f"the disk became full while {model} was being downloaded") from error
     raise WorkerFailure(
         "MODEL_DOWNLOAD_FAILED",
-        f"{model} could not be downloaded from {constants.ENDPOINT}: {type(error).__name__}: {_first_line(error)}",
+        f"{model} could not be downloaded from {constants.ENDPOINT}: "
+        f"{type(error).__name__}: {_first_line(error)}",
         hint="Try again: what has arrived is kept. Behind a mirror, set HF_ENDPOINT.",
     ) from error
 

@@ -140,7 +140,7 @@ class Parser:
     def _give_box_token(self, tag: str) -> None:
         self._give(MarkupPart, tag)
         self._parts.extend(self._boxes.close())
-        if tag == BOX and self._section is TextPart:
+        if tag == BOX:
             self._boxes.open()
 
     def _give(self, kind: SectionPart | type[MarkupPart], text: str) -> None:

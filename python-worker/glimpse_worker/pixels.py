@@ -73,7 +73,7 @@ def video_pixels(frames: Sequence[torch.Tensor], numbers: Preprocessing) -> Pixe
     patch.
     """
     missing = -len(frames) % numbers.temporal_patch_size
-    return _patchify(_normalise(torch.stack([*frames, *frames[-1:] * missing]), numbers), numbers)
+    return _patchify(_normalise(torch.stack([*frames, *[frames[-1]] * missing]), numbers), numbers)
 
 
 def _normalise(pictures: torch.Tensor, numbers: Preprocessing) -> torch.Tensor:

@@ -14,7 +14,7 @@ from .media import Picture, PictureWarning, read_picture
 from .pixels import Pixels, image_pixels, resize, to_tensor, video_frame_size, video_pixels
 from .preprocessing import Preprocessing
 from .prompt import ImageTokens, MediumTokens, Prompt, PromptBuilder, VideoTokens, video_seconds
-from .protocol import Frame, Generate, ImageMedia, VideoMedia
+from .protocol import Frame, Generate, ImageMedia, RequestKey, RequestWarning, VideoMedia
 from .request_media import media_order
 
 
@@ -56,6 +56,17 @@ class Prepared:
             inputs[f"pixel_values{suffix}"] = patches.to(device)
             inputs[f"{kind}_grid_thw"] = torch.tensor([medium.pixels.grid for medium in shown], device=device)
         return inputs
+
+    def warnings(self, key: RequestKey) -> list[RequestWarning]:
+        """What the caller should know about the media."""
+        request, attempt = key
+        return [
+            RequestWarning(
+                request=request, attempt=attempt, code=warning.code, message=warning.message, media=index
+            )
+            for index, medium in enumerate(self.media)
+            for warning in medium.warnings
+        ]
 
 
 def prepare(

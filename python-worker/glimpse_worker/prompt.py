@@ -96,8 +96,8 @@ class PromptBuilder:
         if len(prompt.ids) >= self._context_length:
             raise WorkerFailure(
                 "CONTEXT_TOO_LONG",
-                f"the prompt has {len(prompt.ids)} tokens, {prompt.image_tokens} of them for pictures or video; "
-                f"the model's context of {self._context_length} leaves no room for an answer",
+                f"the prompt has {len(prompt.ids)} tokens, {prompt.image_tokens} of them for pictures or"
+                f" video; the model's context of {self._context_length} leaves no room for an answer",
                 hint="Shorten the text, or send fewer or smaller pictures.",
             )
         return prompt

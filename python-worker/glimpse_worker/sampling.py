@@ -11,8 +11,8 @@ from .protocol import Options
 
 def is_sampled(options: Options, defaults: GenerationConfig) -> bool:
     """
-    Whether tokens are drawn at random: `temperature` decides; where it is absent, so does asking for `topP` or `topK`,
-    or else the checkpoint's `do_sample`.
+    Whether tokens are drawn at random: `temperature` decides; where it is absent, so does asking for `topP`
+    or `topK`, or else the checkpoint's `do_sample`.
     """
     if options.temperature is not None:
         return options.temperature > 0

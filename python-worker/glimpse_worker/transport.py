@@ -73,12 +73,14 @@ class Transport:
             code = self._serve(control, data)
             control.close()
             data.close()
+        self._wake.close()
+        self._awoken.close()
         return code
 
     def _enqueue(self, item: Outgoing) -> None:
         self._outbox.put(item)
-        # A full pipe means that a wake-up is under way already.
-        with contextlib.suppress(BlockingIOError):
+        # When the pipe is full, a wake-up is under way already; when it is closed, so is the transport.
+        with contextlib.suppress(OSError):
             self._wake.send(b"\0")
 
     def _serve(self, control: Dealer, data: Dealer) -> int:

@@ -104,7 +104,7 @@ def _handler(hub: LocalHub) -> type[BaseHTTPRequestHandler]:
             self._send(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
         def _answer_file(self, path: str) -> None:
-            name = path.rsplit("/", 1)[1]
+            name = re.split("/resolve/[^/]+/", path)[1]
             data = hub.files.get(name)
             if data is None:
                 self._refuse(404, "EntryNotFound", f"no {name}")

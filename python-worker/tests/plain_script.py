@@ -1,7 +1,7 @@
 """
 What a notebook user does today with transformers, and nothing of ours: the oracle of the parity tests.
 
-transformers' Auto processors refuse to load without torchvision, so the pieces that they are made of are used.
+transformers' Auto processors refuse to load without torchvision; the pieces that they are made of do not.
 
     python plain_script.py REQUESTS.json RESULTS.json [CHECKPOINT]
 
@@ -46,8 +46,8 @@ class PlainScript:
     """Greedy generation in float32 on the CPU."""
 
     def __init__(self, checkpoint: Path = EMBEDDED) -> None:
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint)  # type: ignore[no-untyped-call]
-        self.model = Glm4vForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32).eval()
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint)
+        self.model: Any = Glm4vForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
         self.image_processor = Glm4vImageProcessorPil.from_pretrained(checkpoint)
         self.video_numbers = json.loads((checkpoint / "video_preprocessor_config.json").read_text())
 

@@ -24,7 +24,7 @@ PARENT = """
 import json, os, subprocess, sys
 start = json.loads(sys.argv[1])
 stdin = subprocess.PIPE if sys.argv[2] == "own" else 0
-child = subprocess.Popen(sys.argv[3:], stdin=stdin)
+child = subprocess.Popen(sys.argv[3:], stdin=stdin, start_new_session=True)
 line = json.dumps({**start, "parentPid": os.getpid()}).encode() + b"\\n"
 os.write(child.stdin.fileno() if child.stdin else int(os.environ["STDIN_WRITER"]), line)
 child.wait()
@@ -79,6 +79,25 @@ def test_no_worker_outlives_a_killed_parent(socket_directory: Path, load: str, s
             parent.wait(PATIENCE_S)
             os.close(reader)
             os.close(writer)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux announces the death of a parent")
+def test_a_worker_that_cannot_run_dies_with_its_parent(socket_directory: Path) -> None:
+    with closing(Orchestrator(socket_directory)) as orchestrator:
+        parent = subprocess.Popen(
+            [sys.executable, "-c", PARENT, orchestrator.start_line("hang").decode(), "own", *COMMAND],
+            env=environment(),
+        )
+        try:
+            pid = orchestrator.expect(Hello).pid
+            os.kill(pid, signal.SIGSTOP)
+        finally:
+            parent.kill()
+            parent.wait(PATIENCE_S)
+        gone = gone_within(pid, seconds=2)
+        if not gone:
+            os.kill(pid, signal.SIGKILL)
+        assert gone
 
 
 def test_a_worker_whose_parent_is_another_leaves_before_hello(socket_directory: Path) -> None:

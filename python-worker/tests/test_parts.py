@@ -161,6 +161,7 @@ def test_a_box_without_its_closing_token_counts_at_the_end() -> None:
 
 def test_numbers_outside_box_tokens_or_in_thinking_are_no_boxes() -> None:
     assert boxes(f"<think>{BOXED[0]}[1,2,3,4]{BOXED[1]}</think>[1,2,3,4]") == []
+    assert boxes(f"<think>{BOXED[0]}<answer>[1,2,3,4]{BOXED[1]}") == []
 
 
 def test_without_pictures_there_are_no_boxes() -> None:

@@ -48,8 +48,10 @@ def test_a_picture_that_needs_no_resize_gives_the_official_patches_to_rounding(s
 
 @pytest.mark.parametrize(
     "size",
-    [(1, 1), (3, 5), (27, 27), (29, 55), (33, 500), (101, 203), (499, 100), (640, 480), (641, 479)]
-    + [(1, 200), (200, 1), (3, 600), (597, 3), (5000, 30), (1999, 1501), (3840, 2160)],
+    [
+        *[(1, 1), (3, 5), (27, 27), (29, 55), (33, 500), (101, 203), (499, 100), (640, 480), (641, 479)],
+        *[(1, 200), (200, 1), (3, 600), (597, 3), (5000, 30), (1999, 1501), (3840, 2160)],
+    ],
 )
 def test_a_resized_picture_is_within_two_levels_of_the_official_pil_processor(size: tuple[int, int]) -> None:
     ours, theirs = image_pixels(to_tensor(photo(*size)), IMAGE), official(photo(*size))

@@ -33,7 +33,7 @@ IMAGE, VIDEO = ImageMedia(bytes=1), VideoMedia(bytes=[1, 1], fps=2)
 
 @cache
 def tokenizer() -> Any:
-    return AutoTokenizer.from_pretrained(MODEL)  # type: ignore[no-untyped-call]
+    return AutoTokenizer.from_pretrained(MODEL)
 
 
 @cache
@@ -132,7 +132,8 @@ def test_a_picture_becomes_its_tokens_of_type_1() -> None:
 def test_a_video_becomes_pictures_with_their_seconds_of_type_2() -> None:
     prompt = build([user(0, "What?")], VideoTokens(per_patch=2, seconds=(0, 7, 13)))
     patch = "<|begin_of_image|><|image|><|image|><|end_of_image|>"
-    expected = f"[gMASK]<sop><|user|>\n<|begin_of_video|>{patch}0{patch}7{patch}13<|end_of_video|>What?<|assistant|>\n"
+    video = f"<|begin_of_video|>{patch}0{patch}7{patch}13<|end_of_video|>"
+    expected = f"[gMASK]<sop><|user|>\n{video}What?<|assistant|>\n"
     assert tokenizer().decode(prompt.ids) == expected
     assert prompt.ids == tokenizer()(expected)["input_ids"]
     assert [t for id, t in zip(prompt.ids, prompt.token_types, strict=True) if id == 504] == [2] * 6

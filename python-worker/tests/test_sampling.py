@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from transformers import GenerationConfig
 
 from glimpse_worker.protocol import Options
 from glimpse_worker.sampling import generation_config, is_sampled, stop_token_ids
 
-GREEDY = GenerationConfig(do_sample=False, eos_token_id=[1, 2])
-SAMPLING = GenerationConfig(do_sample=True, temperature=0.8, top_k=2, eos_token_id=[1, 2], pad_token_id=0)
+
+def defaults(**fields: Any) -> GenerationConfig:
+    config: GenerationConfig = GenerationConfig.from_dict(fields)
+    return config
+
+
+GREEDY = defaults(do_sample=False, eos_token_id=[1, 2])
+SAMPLING = defaults(do_sample=True, temperature=0.8, top_k=2, eos_token_id=[1, 2], pad_token_id=0)
 
 
 @pytest.mark.parametrize(
-    ("options", "defaults", "sampled"),
+    ("options", "checkpoint", "sampled"),
     [
         (Options(seed=0), GREEDY, False),
         (Options(seed=0), SAMPLING, True),
@@ -26,10 +34,10 @@ SAMPLING = GenerationConfig(do_sample=True, temperature=0.8, top_k=2, eos_token_
     ],
 )
 def test_a_request_samples_when_it_says_so_or_else_as_the_checkpoint_does(
-    options: Options, defaults: GenerationConfig, sampled: bool
+    options: Options, checkpoint: GenerationConfig, sampled: bool
 ) -> None:
-    assert is_sampled(options, defaults) is sampled
-    assert generation_config(options, defaults, 10).do_sample is sampled
+    assert is_sampled(options, checkpoint) is sampled
+    assert generation_config(options, checkpoint, 10).do_sample is sampled
 
 
 def test_what_is_given_replaces_the_checkpoints_settings_and_the_rest_stays() -> None:
@@ -46,4 +54,4 @@ def test_a_checkpoint_without_a_padding_token_pads_with_a_stop_token() -> None:
 
 @pytest.mark.parametrize(("eos", "ids"), [(7, [7]), ([7, 8], [7, 8]), (None, [])])
 def test_stop_tokens_are_a_list_however_they_are_written(eos: int | list[int] | None, ids: list[int]) -> None:
-    assert stop_token_ids(GenerationConfig(eos_token_id=eos)) == ids
+    assert stop_token_ids(defaults(eos_token_id=eos)) == ids

@@ -17,7 +17,8 @@ EMBEDDED = Path(__file__).parents[2] / "models/embedded/tokenizer.json"
 
 
 def decode_bytes(ids: Sequence[int]) -> str:
-    return bytes(ids).decode(errors="replace")
+    """Ids from 256 on have no text."""
+    return bytes(token for token in ids if token < 256).decode(errors="replace")
 
 
 def stream(decode: Decode, ids: Sequence[int], cuts: Sequence[int] = ()) -> list[str]:
@@ -59,6 +60,11 @@ def test_a_broken_character_at_the_end_is_flushed() -> None:
 def test_the_end_of_a_character_releases_it_at_once() -> None:
     detokenizer = Detokenizer(decode_bytes)
     assert [detokenizer.push([byte]) for byte in "🙂!".encode()] == ["", "", "", "🙂", "!"]
+
+
+def test_ids_without_text_do_not_break_a_character() -> None:
+    ids = [*"é".encode()[:1], *[256] * 2 * WINDOW, *"é".encode()[1:]]
+    assert "".join(stream(decode_bytes, ids, range(len(ids)))) == "é"
 
 
 @pytest.mark.parametrize(

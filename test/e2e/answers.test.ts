@@ -68,7 +68,13 @@ test("a box streams as an event of its own", async () => {
 test("a picture is taken from a path, bytes, a Blob, base64 and a data URL", async () => {
   const bytes = await readFile(picture("circle.png"));
   const base64 = bytes.toString("base64");
-  const sources = [bytes, new Uint8Array(bytes), new Blob([bytes]), image({ base64 }), `data:image/png;base64,${base64}`];
+  const sources = [
+    bytes,
+    new Uint8Array(bytes),
+    new Blob([bytes]),
+    image({ base64 }),
+    `data:image/png;base64,${base64}`,
+  ];
   for (const source of sources) {
     const { text } = await glm.generate({ prompt: "Describe this image.", images: [source], temperature: 0 });
     expect(text).toBe("A red circle on a white background.");
@@ -91,7 +97,13 @@ test("two pictures are told apart, and a second turn remembers the first", async
   expect(both.text).toBe("GLIMPSE");
   const { text } = await glm.generate({
     messages: [
-      { role: "user", content: [{ type: "image", url: picture("shapes.png") }, { type: "text", text: "Describe this image." }] },
+      {
+        role: "user",
+        content: [
+          { type: "image", url: picture("shapes.png") },
+          { type: "text", text: "Describe this image." },
+        ],
+      },
       { role: "assistant", content: "<think>two</think><answer>A blue square and a green triangle.</answer>" },
       { role: "user", content: "How many shapes are there?" },
     ],

@@ -39,7 +39,10 @@ test("a checkpoint without weights", async () => {
 
 test("a Python without torch", async () => {
   const directory = await mkdtemp(join(tmpdir(), "no-torch-"));
-  await writeFile(join(directory, "torch.py"), "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n");
+  await writeFile(
+    join(directory, "torch.py"),
+    "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n",
+  );
   const inherited = process.env["PYTHONPATH"];
   process.env["PYTHONPATH"] = directory;
   try {

@@ -13,6 +13,8 @@ interface PlainAnswer {
   promptTokens: number;
   tokenIds: number[];
   raw: string;
+  /** By how much the best logit led at each token: 0 is a tie, which rounding decides. */
+  margins: number[];
 }
 
 const [checkpoint, requestsFile, resultsFile] = process.argv.slice(2);
@@ -33,7 +35,7 @@ for (const [index, request] of requests.entries()) {
   const same = JSON.stringify(result.tokenIds) === JSON.stringify(plain?.tokenIds) && result.raw === plain?.raw;
   const shared = result.tokenIds.findIndex((id, position) => id !== plain?.tokenIds[position]);
   console.log(
-    `request ${index}: ${same ? "same" : `DIFFERENT from token ${shared}`}`,
+    `request ${index}: ${same ? "same" : `DIFFERENT from token ${shared}, where the margin is ${plain?.margins[shared]}`}`,
     `${result.tokenIds.length} ids, prompt ${result.usage.promptTokens} (plain ${plain?.promptTokens})`,
     result.warnings.map((warning) => warning.code).join(" "),
     JSON.stringify(result.timing),

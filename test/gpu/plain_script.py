@@ -25,12 +25,21 @@ def main() -> None:
             return_dict=True,
             return_tensors="pt",
         ).to(model.device)
-        ids = model.generate(**inputs, max_new_tokens=request["max_new_tokens"], do_sample=False)
-        generated = ids[0][inputs["input_ids"].shape[1] :]
+        output = model.generate(
+            **inputs,
+            max_new_tokens=request["max_new_tokens"],
+            do_sample=False,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
+        generated = output.sequences[0][inputs["input_ids"].shape[1] :]
+        best = [logits[0].float().topk(2).values for logits in output.logits]
         answers.append(
             {
                 "promptTokens": inputs["input_ids"].shape[1],
                 "tokenIds": generated.tolist(),
+                # How far the best logit is ahead of the next: 0 is a tie, which rounding decides.
+                "margins": [(first - second).item() for first, second in best],
                 "raw": processor.decode(generated, skip_special_tokens=False),
             }
         )

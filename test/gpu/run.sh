@@ -8,6 +8,7 @@ parity=$2
 directory=${3:-$(mktemp -d)}
 time "$python" "$here/make_checkpoint.py" "$directory/checkpoint"
 "$python" "$here/make_requests.py" "$directory/requests"
+PYTHONPATH=$here/../../python-worker:${PYTHONPATH-} "$python" "$here/pixels.py" "$directory/checkpoint" "$directory/requests"
 requests=$directory/requests/requests.json
 time "$python" "$here/plain_script.py" "$directory/checkpoint" "$requests" "$directory/results.json"
 time GLIMPSE_PYTHON=$python node "$parity" "$directory/checkpoint" "$requests" "$directory/results.json"

@@ -65,7 +65,10 @@ test("a model that cannot be loaded is a named error with the worker's own words
 
 test("a worker that dies while it loads is an error that says how", async () => {
   const error = await failure(startScripted("crash"));
-  expect(error).toMatchObject({ code: "WORKER_START_FAILED", message: expect.stringMatching(/exited with code|ended by/) });
+  expect(error).toMatchObject({
+    code: "WORKER_START_FAILED",
+    message: expect.stringMatching(/exited with code|ended by/),
+  });
 });
 
 test("loading is told stage by stage", async () => {
@@ -104,9 +107,13 @@ test("an interpreter that cannot be started is a named error", async () => {
 test("a Python without the packages to speak with is PYTHON_DEPS_MISSING", async () => {
   const directory = await mkdtemp(join(tmpdir(), "bare-python-"));
   const python = join(directory, "python");
-  await writeFile(python, "#!/bin/sh\nexec python3 -S -E -c 'import sys; sys.stderr.write(\"no zmq\\n\"); sys.exit(78)'\n", {
-    mode: 0o755,
-  });
+  await writeFile(
+    python,
+    "#!/bin/sh\nexec python3 -S -E -c 'import sys; sys.stderr.write(\"no zmq\\n\"); sys.exit(78)'\n",
+    {
+      mode: 0o755,
+    },
+  );
   expect(await failure(startScripted("normal", { python }))).toMatchObject({
     code: "PYTHON_DEPS_MISSING",
     message: expect.stringContaining("no zmq"),

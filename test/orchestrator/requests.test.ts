@@ -12,7 +12,11 @@ afterAll(async () => {
 
 test("a request streams its tokens and ends once", async () => {
   const { events, ending } = submit(transport, "say hello world");
-  expect(await ending).toMatchObject({ type: "done", finishReason: "stop", worker: { id: "worker-0", state: "ready" } });
+  expect(await ending).toMatchObject({
+    type: "done",
+    finishReason: "stop",
+    worker: { id: "worker-0", state: "ready" },
+  });
   const parts = events.flatMap((event) => (event.type === "tokens" ? event.parts : []));
   const text = parts.map((part) => (part.kind === "text" ? part.text : "")).join("");
   expect(text).toBe("hello world");
@@ -51,7 +55,11 @@ test("a request cancelled while it waits never reaches the worker", async () => 
   await new Promise((resolve) => setImmediate(resolve));
   waiting.request.cancel();
   for (const { ending } of [waiting, atOnce]) {
-    expect(await ending).toMatchObject({ finishReason: "cancelled", worker: undefined, usage: { completionTokens: 0 } });
+    expect(await ending).toMatchObject({
+      finishReason: "cancelled",
+      worker: undefined,
+      usage: { completionTokens: 0 },
+    });
   }
   for (const { request } of running) request.cancel();
   await Promise.all(running.map((watched) => watched.ending));

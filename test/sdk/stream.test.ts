@@ -89,7 +89,10 @@ test("an abort throws ABORTED with the reason and what there was, in the loop an
   const request = await transport.request();
   request.emit({ type: "tokens", ids: [1], parts: [text("half")] });
   controller.abort(new Error("enough"));
-  const error = await stream.result.then(() => undefined, (reason: unknown) => reason);
+  const error = await stream.result.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
   expect(error).toMatchObject({ code: "ABORTED", partial: { text: "half" }, cause: new Error("enough") });
   expect(request.cancelled).toBe(true);
   await expect(collect(stream)).rejects.toBe(error);
@@ -115,7 +118,10 @@ test("what was generated before an error is read before the loop throws it", asy
 });
 
 test("a worker's complaint about a picture names the picture as the caller did", async () => {
-  const pixel = Buffer.from("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==", "base64");
+  const pixel = Buffer.from(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
+    "base64",
+  );
   const { transport, stream } = start({ images: [pixel] } as never);
   const { emit } = await transport.request();
   emit({ type: "error", error: new GlimpseError("IMAGE_UNREADABLE", "the PNG ends too early"), media: 0 });

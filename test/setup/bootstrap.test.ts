@@ -43,7 +43,7 @@ describe("the command in a fresh checkout", () => {
   test("it installs the JavaScript packages first, once, and keeps stdout for itself", async () => {
     const first = await glimpse();
     expect(first.stdout).toBe("started");
-    expect(first.stderr).toMatch(/^Installing \d+ JavaScript packages .*\(about \d+ MB\)\nadded packages$/);
+    expect(first.stderr).toMatch(/^Installing the \d+ JavaScript packages .*\(about \d+ MB\)\nadded packages$/);
     await glimpse();
     expect(readFileSync(npmLog, "utf8")).toBe(`${checkout}: ci --no-audit --no-fund\n`);
   });

@@ -7,8 +7,9 @@ import time
 from typing import Any
 
 import torch
-from transformers import Glm4vForConditionalGeneration, StoppingCriteria, StoppingCriteriaList
+from transformers import StoppingCriteria, StoppingCriteriaList
 
+from ..failure import WorkerFailure
 from ..output import Output
 from ..prepare import Prepared
 from ..protocol import FinishReason, Generate, Part, RequestKey, RequestWarning, Tokens, TokensItem
@@ -64,7 +65,7 @@ class TokenStream(StoppingCriteria):
 
 
 def generate(
-    model: Glm4vForConditionalGeneration,
+    model: Any,
     request: Generate,
     prepared: Prepared,
     max_new_tokens: int,
@@ -82,3 +83,17 @@ def generate(
             generation_config=generation_config(request.options, model.generation_config, max_new_tokens),
             stopping_criteria=StoppingCriteriaList([stream]),
         )
+
+
+def name_out_of_memory(error: Exception, device: str) -> Exception:
+    """HIP and older CUDA libraries report it as a plain RuntimeError; the wording is theirs all the same."""
+    out = isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
+    )
+    if not out:
+        return error
+    return WorkerFailure(
+        "GPU_OUT_OF_MEMORY",
+        f"the request did not fit into the memory of {device}: {str(error).split('. ', 1)[0]}",
+        hint="Send fewer or smaller pictures, lower maxNewTokens, or end other programs on the device.",
+    )

@@ -16,11 +16,9 @@ import torch
 from transformers import Glm4vForConditionalGeneration, PreTrainedTokenizerFast
 
 from ..checkpoint import Checkpoint
-from ..device import describe_device
-from ..failure import WorkerFailure, request_error
+from ..failure import request_error
 from ..output import Output
 from ..prepare import Prepared, prepare
-from ..preprocessing import Preprocessing
 from ..prompt import PromptBuilder
 from ..protocol import (
     Done,
@@ -28,17 +26,15 @@ from ..protocol import (
     FinishReason,
     Frame,
     Generate,
-    PixelLimits,
     Ready,
     RequestKey,
-    RequestWarning,
     Timing,
     Usage,
 )
-from ..sampling import stop_token_ids
 from .budget import new_token_budget
-from .generation import TokenStream, generate
+from .generation import TokenStream, generate, name_out_of_memory
 from .interface import Emit
+from .readiness import describe
 
 _SLOTS = 2
 """One request that generates, and one whose pictures are decoded meanwhile."""
@@ -86,7 +82,7 @@ class ReferenceEngine:
         self._model = model
         self._emit = emit
         self._prompts = PromptBuilder(tokenizer, checkpoint.placeholders, checkpoint.context_length)
-        self._ready = _ready(name, checkpoint, model, versions)
+        self._ready = describe(name, checkpoint, model, versions, slots=_SLOTS)
         self._lock = threading.Lock()
         self._board: dict[RequestKey, _Run] = {}
         self._to_prepare: queue.SimpleQueue[_Run | None] = queue.SimpleQueue()
@@ -133,12 +129,13 @@ class ReferenceEngine:
                 self._end(run, request_error(run.key, error))
             else:
                 self._to_generate.put(run)
+            # Not kept alive while this thread waits for the next request.
+            run.frames = ()
         self._to_generate.put(None)
 
     def _prepare(self, run: _Run) -> None:
         run.prepare_from = time.monotonic()
         run.prepared = prepare(run.request, run.frames, self._checkpoint, self._prompts)
-        run.frames = ()
         run.max_new_tokens, cut = new_token_budget(
             run.key,
             run.request.options.max_new_tokens,
@@ -148,7 +145,7 @@ class ReferenceEngine:
         run.prepare_to = time.monotonic()
         with self._lock:
             if self._board.get(run.key) is run:
-                for warning in [*_media_warnings(run.key, run.prepared), *([cut] if cut else [])]:
+                for warning in [*run.prepared.warnings(run.key), *([cut] if cut else [])]:
                     self._emit(warning)
 
     def _generate_loop(self) -> None:
@@ -168,15 +165,13 @@ class ReferenceEngine:
         try:
             return self._run_model(run)
         except Exception as error:
-            return request_error(run.key, _name_out_of_memory(error, self._ready.device.name))
+            return request_error(run.key, name_out_of_memory(error, self._ready.device.name))
 
     def _run_model(self, run: _Run) -> Done:
         prepared, request = run.prepared, run.request
         assert prepared is not None
         output = Output(
-            lambda ids: self._tokenizer.decode(
-                ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
-            ),
+            self._decode,
             stop_token_ids=self._ready.stop_token_ids,
             stop=request.options.stop or (),
             geometries=[medium.geometry for medium in prepared.media],
@@ -200,6 +195,12 @@ class ReferenceEngine:
         )
         return _done(run, reason, usage, timing)
 
+    def _decode(self, ids: Sequence[int]) -> str:
+        # Raw text is what a script prints that keeps special tokens.
+        return str(
+            self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        )
+
     def _on_board(self, run: _Run) -> bool:
         with self._lock:
             return self._board.get(run.key) is run
@@ -218,58 +219,3 @@ _NO_TIME = {"preprocess_ms": 0.0, "prefill_ms": 0.0, "decode_ms": 0.0}
 def _done(run: _Run, reason: FinishReason, usage: Usage, timing: Timing) -> Done:
     request, attempt = run.key
     return Done(request=request, attempt=attempt, finish_reason=reason, usage=usage, timing=timing)
-
-
-def _media_warnings(key: RequestKey, prepared: Prepared) -> list[RequestWarning]:
-    return [
-        RequestWarning(
-            request=key.request, attempt=key.attempt, code=warning.code, message=warning.message, media=index
-        )
-        for index, medium in enumerate(prepared.media)
-        for warning in medium.warnings
-    ]
-
-
-def _name_out_of_memory(error: Exception, device: str) -> Exception:
-    """HIP and older CUDA libraries report it as a plain RuntimeError; the wording is theirs all the same."""
-    out = isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
-    )
-    if not out:
-        return error
-    return WorkerFailure(
-        "GPU_OUT_OF_MEMORY",
-        f"the request did not fit into the memory of {device}: {str(error).split('. ', 1)[0]}",
-        hint="Send fewer or smaller pictures, or a smaller maxNewTokens; or free the device of other programs.",
-    )
-
-
-def _ready(
-    name: str, checkpoint: Checkpoint, model: Glm4vForConditionalGeneration, versions: Mapping[str, str]
-) -> Ready:
-    stop = stop_token_ids(model.generation_config)
-    if not stop:
-        raise WorkerFailure("MODEL_UNSUPPORTED", "generation_config.json: eos_token_id is missing")
-    return Ready(
-        model=name,
-        revision=checkpoint.revision,
-        engine="reference",
-        dtype=str(model.dtype).removeprefix("torch."),
-        device=describe_device(model.device),
-        slots=_SLOTS,
-        context_length=checkpoint.context_length,
-        image_limits=_limits(checkpoint.image),
-        video_limits=_limits(checkpoint.video),
-        stop_token_ids=stop,
-        versions=versions,
-    )
-
-
-def _limits(numbers: Preprocessing) -> PixelLimits:
-    return PixelLimits(
-        patch_size=numbers.patch_size,
-        merge_size=numbers.merge_size,
-        temporal_patch_size=numbers.temporal_patch_size,
-        min_pixels=numbers.min_pixels,
-        max_pixels=numbers.max_pixels,
-    )

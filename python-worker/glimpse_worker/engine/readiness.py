@@ -1,0 +1,50 @@
+"""What an engine on transformers says about itself when it has loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from transformers import Glm4vForConditionalGeneration
+
+from ..checkpoint import Checkpoint
+from ..device import describe_device
+from ..failure import WorkerFailure
+from ..preprocessing import Preprocessing
+from ..protocol import PixelLimits, Ready
+from ..sampling import stop_token_ids
+
+
+def describe(
+    name: str,
+    checkpoint: Checkpoint,
+    model: Glm4vForConditionalGeneration,
+    versions: Mapping[str, str],
+    slots: int,
+) -> Ready:
+    """`ready`, with the numbers of the checkpoint's own files."""
+    stop = stop_token_ids(model.generation_config)
+    if not stop:
+        raise WorkerFailure("MODEL_UNSUPPORTED", "generation_config.json: eos_token_id is missing")
+    return Ready(
+        model=name,
+        revision=checkpoint.revision,
+        engine="reference",
+        dtype=str(model.dtype).removeprefix("torch."),
+        device=describe_device(model.device),
+        slots=slots,
+        context_length=checkpoint.context_length,
+        image_limits=_limits(checkpoint.image),
+        video_limits=_limits(checkpoint.video),
+        stop_token_ids=stop,
+        versions=versions,
+    )
+
+
+def _limits(numbers: Preprocessing) -> PixelLimits:
+    return PixelLimits(
+        patch_size=numbers.patch_size,
+        merge_size=numbers.merge_size,
+        temporal_patch_size=numbers.temporal_patch_size,
+        min_pixels=numbers.min_pixels,
+        max_pixels=numbers.max_pixels,
+    )
