@@ -44,20 +44,26 @@ export const decodeControl = decoder(controlFromWorkerSchema, "control");
 export const decodeData = decoder(dataFromWorkerSchema, "data");
 
 function decoder<Schema extends z.ZodType>(schema: Schema, channel: string): (frame: Uint8Array) => z.output<Schema> {
+  const refusal = (reason: string) =>
+    new GlimpseError("PROTOCOL_ERROR", `a frame on the ${channel} channel is not a message: ${reason}`);
   return (frame) => {
-    const refused =
-      frame.byteLength > MAX_HEADER_BYTES
-        ? `it has ${frame.byteLength} bytes, more than ${MAX_HEADER_BYTES}`
-        : refusePlainMsgpack(frame, LIMITS);
-    if (refused !== undefined) {
-      throw new GlimpseError("PROTOCOL_ERROR", `a frame on the ${channel} channel is not a message: ${refused}`);
+    if (frame.byteLength > MAX_HEADER_BYTES) {
+      throw refusal(`it has ${frame.byteLength} bytes, more than ${MAX_HEADER_BYTES}`);
     }
-    const parsed = schema.safeParse(packr.unpack(frame));
+    const refused = refusePlainMsgpack(frame, LIMITS);
+    if (refused !== undefined) throw refusal(refused);
+    const parsed = schema.safeParse(unpack(frame, refusal));
     if (parsed.success) return parsed.data;
     const issue = parsed.error.issues[0];
-    throw new GlimpseError(
-      "PROTOCOL_ERROR",
-      `a frame on the ${channel} channel is not a message: ${issue?.path.join(".") || "type"}: ${issue?.message}`,
-    );
+    throw refusal(`${issue?.path.join(".") || "type"}: ${issue?.message}`);
   };
+}
+
+/** msgpackr's own refusals: a map with keys that are no strings, say. */
+function unpack(frame: Uint8Array, refusal: (reason: string) => GlimpseError): unknown {
+  try {
+    return packr.unpack(frame);
+  } catch (error) {
+    throw refusal(error instanceof Error ? error.message : String(error));
+  }
 }

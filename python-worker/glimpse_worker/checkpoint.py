@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoTokenizer, Glm4vConfig, Glm4vForConditionalGeneration, PreTrainedTokenizerFast
 from transformers.utils import logging
 
@@ -81,22 +82,47 @@ def load_model(
     checkpoint: Checkpoint, device: torch.device, dtype: Dtype, progress: Progress
 ) -> Glm4vForConditionalGeneration:
     """
-    The model, in evaluation mode on `device`. `auto` is the checkpoint's own dtype on a GPU, float32 on a
-    CPU.
+        raise _incomplete(checkpoint.directory, f"lacks {len(missing)} of the weights, {missing[0]} first")
+
+    Raises MODEL_UNSUPPORTED when weights are damaged or missing, GPU_OUT_OF_MEMORY when they do not fit.
     """
     _quieten()
     progress("weights", 0, checkpoint.weight_bytes)
+    try:
+        model, missing = _load(checkpoint.directory, device, dtype)
+    except SafetensorError as error:
+        raise _incomplete(checkpoint.directory, f"has damaged weights: {error}") from error
+    except torch.OutOfMemoryError as error:
+        raise WorkerFailure(
+            "GPU_OUT_OF_MEMORY",
+            f"the weights ({checkpoint.weight_bytes} bytes on disk) do not fit into the memory of {device}",
+            hint="End other programs on the device, or choose a device with more memory.",
+        ) from error
+    if missing:
+        # transformers would go on with random numbers in their place.
+        raise _incomplete(
+            checkpoint.directory, f"lacks {len(missing)} of the model's weights, {missing[0]} first"
+        )
+    progress("weights", checkpoint.weight_bytes, checkpoint.weight_bytes)
+    return model
+
+
+def _load(
+    directory: Path, device: torch.device, dtype: Dtype
+) -> tuple[Glm4vForConditionalGeneration, list[str]]:
+    """The model, and the names of the weights that the files did not have."""
     automatic = "float32" if device.type == "cpu" else "auto"
-    model: Glm4vForConditionalGeneration = Glm4vForConditionalGeneration.from_pretrained(
-        checkpoint.directory,
+    loaded: Any = Glm4vForConditionalGeneration.from_pretrained(
+        directory,
         dtype=automatic if dtype == "auto" else dtype,
         local_files_only=True,
         use_safetensors=True,
-        # Shards go from the file to the device one by one, so the host never holds the whole model.
+        # Weights go from the file to the device one by one, so the host never holds the whole model.
         device_map={"": device},
+        output_loading_info=True,
     )
-    progress("weights", checkpoint.weight_bytes, checkpoint.weight_bytes)
-    return model
+    model, report = loaded
+    return model, sorted(report["missing_keys"])
 
 
 def _quieten() -> None:

@@ -126,6 +126,35 @@ def test_a_missing_shard_is_named(copy: Path) -> None:
     assert f"lacks 1 of 2 weight files, {missing} first" in failure(copy).message
 
 
+def load_failure(directory: Path) -> WorkerFailure:
+    found = open_checkpoint(start_line(str(directory)), lambda *_: None)
+    with pytest.raises(WorkerFailure) as caught:
+        load_model(found, torch.device("cpu"), "auto", lambda *_: None)
+    assert caught.value.code == "MODEL_UNSUPPORTED"
+    return caught.value
+
+
+def test_weights_that_are_missing_are_named_rather_than_drawn_at_random(copy: Path) -> None:
+    tensors = load_file(copy / "model.safetensors")
+    del tensors["lm_head.weight"]
+    save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
+    assert "lacks 1 of the weights, lm_head.weight first" in load_failure(copy).message
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"]
+)
+def test_a_file_that_is_no_safetensors_is_called_damaged(copy: Path, content: bytes) -> None:
+    (copy / "model.safetensors").write_bytes(content)
+    assert "damaged weights" in load_failure(copy).message
+
+
+def test_a_truncated_weight_file_is_called_damaged(copy: Path) -> None:
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    assert "damaged weights" in load_failure(copy).message
+
+
 def test_bfloat16_can_be_asked_for_on_a_processor() -> None:
     found = open_checkpoint(start_line(str(MODEL)), lambda *_: None)
     assert load_model(found, torch.device("cpu"), "bfloat16", lambda *_: None).dtype == torch.bfloat16

@@ -1,0 +1,80 @@
+import { execFileSync } from "node:child_process";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { embeddedModel, packageRoot } from "../../orchestrator/package-root.ts";
+import { errorCodes } from "../../protocol/errors.ts";
+
+const read = (path: string) => readFileSync(join(packageRoot, path), "utf8");
+
+function run(program: string, ...args: string[]): string {
+  return execFileSync(process.execPath, ["--import", "tsx", program, ...args], {
+    cwd: packageRoot,
+    encoding: "utf8",
+    timeout: 60_000,
+  });
+}
+
+test("the first program of the README runs as it stands", () => {
+  const code = /```ts\n([\s\S]*?)```/.exec(read("README.md"))?.[1] ?? "";
+  expect(code.trim().split("\n").length).toBeLessThanOrEqual(10);
+  const program = join(packageRoot, "readme-program.tmp.ts");
+  writeFileSync(program, code.replace('"glimpse"', '"./sdk/index.ts"'));
+  try {
+    const output = run(program);
+    expect(output).toContain("A red circle, an orange star and a blue square on a white background.");
+    expect(output).toContain("promptTokens");
+  } finally {
+    rmSync(program);
+  }
+});
+
+test("the article's script prints the raw text of the embedded model", () => {
+  const image = join(packageRoot, "examples", "pictures", "shapes.png");
+  expect(run("examples/article.ts", "--model", embeddedModel, "--image", image)).toBe(
+    "<think>I see 3 shapes.</think><answer>A red circle, an orange star and a blue square on a white background.</answer><|user|>\n",
+  );
+});
+
+test("docs/ERRORS.md lists every code with its meaning", () => {
+  const lines = read("docs/ERRORS.md").match(/^\| [A-Z_]+ +\|.*$/gm) ?? [];
+  const rows = lines.map((line) => line.replace(/ +\|/g, " |"));
+  const expected = Object.entries(errorCodes).map(
+    ([code, { meaning, retryable }]) => `| ${code} | ${meaning} | ${retryable ? "yes" : "no"} |`,
+  );
+  expect(rows).toEqual(expected);
+});
+
+test("every error code is thrown somewhere", () => {
+  const rooms = ["sdk", "orchestrator", "protocol", "cli", "python-worker/glimpse_worker"];
+  const sources = rooms.flatMap((room) =>
+    readdirSync(join(packageRoot, room), { recursive: true, encoding: "utf8" })
+      .filter((name) => /\.(ts|py)$/.test(name) && !/protocol[/.](errors|py)/.test(join(room, name)))
+      .map((name) => read(join(room, name))),
+  );
+  const unused = Object.keys(errorCodes).filter((code) => !sources.some((source) => source.includes(`"${code}"`)));
+  expect(unused).toEqual([]);
+});
+
+test("every link of the pages leads to a file", () => {
+  const pages = [
+    "README.md",
+    "models/README.md",
+    "models/embedded/README.md",
+    "docs/ARCHITECTURE.md",
+    "docs/ERRORS.md",
+  ];
+  for (const page of pages) {
+    for (const [, target = ""] of read(page).matchAll(/\]\(([^)#:]+)\)/g)) {
+      expect(() => readdirOrFile(join(packageRoot, page, "..", target)), `${page}: ${target}`).not.toThrow();
+    }
+  }
+});
+
+function readdirOrFile(path: string): void {
+  try {
+    readFileSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EISDIR") throw error;
+  }
+}
