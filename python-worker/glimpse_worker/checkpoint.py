@@ -82,7 +82,7 @@ def load_model(
     checkpoint: Checkpoint, device: torch.device, dtype: Dtype, progress: Progress
 ) -> Glm4vForConditionalGeneration:
     """
-        raise _incomplete(checkpoint.directory, f"lacks {len(missing)} of the weights, {missing[0]} first")
+    The model, in evaluation mode on `device`; `auto` is the checkpoint's own dtype on a GPU, else float32.
 
     Raises MODEL_UNSUPPORTED when weights are damaged or missing, GPU_OUT_OF_MEMORY when they do not fit.
     """
@@ -100,9 +100,7 @@ def load_model(
         ) from error
     if missing:
         # transformers would go on with random numbers in their place.
-        raise _incomplete(
-            checkpoint.directory, f"lacks {len(missing)} of the model's weights, {missing[0]} first"
-        )
+        raise _incomplete(checkpoint.directory, f"lacks {len(missing)} of the weights, {missing[0]} first")
     progress("weights", checkpoint.weight_bytes, checkpoint.weight_bytes)
     return model
 

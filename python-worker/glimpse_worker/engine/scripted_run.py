@@ -74,8 +74,8 @@ class Run:
 
     @property
     def fault(self) -> Fault | None:
-        """What comes next, once the ids are played."""
-        if self._script is None or self.cancelled or self._output.completion_tokens < len(self._script.ids):
+        """What comes next, once the ids are played; a cancel does not prevent it any more."""
+        if self._script is None or self._output.completion_tokens < len(self._script.ids):
             return None
         return self._script.fault
 
