@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,10 @@ from transformers.utils import logging
 from .engine.interface import Progress
 from .failure import WorkerFailure
 from .hub import download
+from .model_reference import check_model_type, local_directory
 from .preprocessing import Preprocessing, read_json, read_preprocessing
 from .prompt import Placeholders
 from .protocol import Dtype, Start
-
-_MODEL_TYPE = "glm4v"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +39,14 @@ def open_checkpoint(start: Start, progress: Progress) -> Checkpoint:
 
     Raises MODEL_NOT_FOUND, MODEL_UNSUPPORTED, MODEL_DOWNLOAD_FAILED or DISK_FULL.
     """
-    directory = Path(start.model).expanduser().absolute()
-    if directory.is_dir():
+    directory = local_directory(start.model)
+    if directory is not None:
         return _read(directory, revision=None)
-    if directory.exists():
-        raise WorkerFailure(
-            "MODEL_NOT_FOUND", f"model: expected the directory of a checkpoint, but {directory} is a file"
-        )
-    if not _HUB_ID.fullmatch(start.model):
-        raise WorkerFailure(
-            "MODEL_NOT_FOUND",
-            f"model: {directory} does not exist, and {start.model!r} is no id of the form owner/name",
-            hint="Give the path of a checkpoint's directory, or an id such as zai-org/GLM-4.1V-9B-Thinking.",
-        )
     snapshot = download(
         start.model,
         start.revision,
         start.hub_token,
-        check_config=_check_config,
+        check_config=check_model_type,
         report=lambda done, total: progress("download", done, total),
     )
     return _read(snapshot, revision=snapshot.name)
@@ -130,20 +117,11 @@ def _quieten() -> None:
     transformers_logging.set_verbosity_error()
 
 
-def _check_config(path: Path) -> None:
-    model_type = read_json(path).get("model_type")
-    if model_type != _MODEL_TYPE:
-        raise WorkerFailure(
-            "MODEL_UNSUPPORTED",
-            f"{path}: model_type is {model_type!r}; Glimpse runs {_MODEL_TYPE!r} (GLM-4.1V) only",
-        )
-
-
 def _read(directory: Path, revision: str | None) -> Checkpoint:
     for file in ("config.json", "tokenizer.json"):
         if not (directory / file).is_file():
             raise _incomplete(directory, f"has no {file}")
-    _check_config(directory / "config.json")
+    check_model_type(directory / "config.json")
     config: Any = Glm4vConfig.from_pretrained(directory, local_files_only=True)
     image, video = read_preprocessing(directory)
     return Checkpoint(

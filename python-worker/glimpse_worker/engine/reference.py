@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..dependencies import import_dependencies
+from ..model_reference import local_directory
 from ..protocol import Start
 from .interface import Emit, Engine, Progress
 
@@ -14,6 +15,8 @@ def load_reference(start: Start, progress: Progress, emit: Emit) -> Engine:
     Raises a WorkerFailure that names what is missing: PYTHON_DEPS_MISSING, DEVICE_NOT_FOUND, MODEL_NOT_FOUND,
     MODEL_UNSUPPORTED, MODEL_DOWNLOAD_FAILED or DISK_FULL.
     """
+    # The commonest mistake, a wrong path, need not wait for torch.
+    local_directory(start.model)
     versions = import_dependencies()
     from ..checkpoint import load_model, load_tokenizer, open_checkpoint
     from ..device import choose_device

@@ -1,0 +1,44 @@
+"""What `model` in the start line may be. Needs no torch, so that a wrong path is refused at once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from .failure import WorkerFailure
+from .preprocessing import read_json
+
+_MODEL_TYPE = "glm4v"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def local_directory(reference: str) -> Path | None:
+    """
+    The directory that `reference` names, or None for an id on the hub; a directory goes before an id.
+
+    Raises MODEL_NOT_FOUND for what is neither.
+    """
+    path = Path(reference).expanduser().absolute()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise WorkerFailure(
+            "MODEL_NOT_FOUND", f"model: expected the directory of a checkpoint, but {path} is a file"
+        )
+    if _HUB_ID.fullmatch(reference):
+        return None
+    raise WorkerFailure(
+        "MODEL_NOT_FOUND",
+        f"model: {path} does not exist, and {reference!r} is no id of the form owner/name",
+        hint="Give the path of a checkpoint's directory, or an id such as zai-org/GLM-4.1V-9B-Thinking.",
+    )
+
+
+def check_model_type(config: Path) -> None:
+    """Raises MODEL_UNSUPPORTED for the config.json of another architecture."""
+    model_type = read_json(config).get("model_type")
+    if model_type != _MODEL_TYPE:
+        raise WorkerFailure(
+            "MODEL_UNSUPPORTED",
+            f"{config}: model_type is {model_type!r}; Glimpse runs {_MODEL_TYPE!r} (GLM-4.1V) only",
+        )
