@@ -1,7 +1,7 @@
 """Writes a GLM-4.1V-9B checkpoint with random weights in the layout that zai-org publishes.
 
-Same shapes, same file names, same special ids, sharded safetensors with an index: what `launch({ model })` has to load,
-without 20 GB to download. Run on a GPU machine: python make_checkpoint.py DIRECTORY
+Same shapes, same file names, same special ids, sharded safetensors with an index: what `launch({ model })`
+has to load, without 20 GB to download. Run on a GPU machine: python make_checkpoint.py DIRECTORY
 """
 
 import json
@@ -173,7 +173,10 @@ def main() -> None:
             "top_k": 2,
         },
     )
-    write_json(directory / "preprocessor_config.json", {**PREPROCESSOR, "image_processor_type": "Glm4vImageProcessor"})
+    write_json(
+        directory / "preprocessor_config.json",
+        {**PREPROCESSOR, "image_processor_type": "Glm4vImageProcessor"},
+    )
     video_size = {"shortest_edge": 12544, "longest_edge": 47040000}
     write_json(
         directory / "video_preprocessor_config.json",
@@ -181,7 +184,12 @@ def main() -> None:
     )
     embedded = Path(__file__).resolve().parents[2] / "models" / "embedded"
     write_tokenizer(directory, embedded / "chat_template.jinja")
-    print(sum(path.stat().st_size for path in directory.iterdir()), "bytes in", len(list(directory.iterdir())), "files")
+    print(
+        sum(path.stat().st_size for path in directory.iterdir()),
+        "bytes in",
+        len(list(directory.iterdir())),
+        "files",
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Compares the worker's pixel tensors with those of transformers' torchvision processor, which needs a torchvision.
+"""Compares the worker's pixel tensors with those of transformers' processor, which needs torchvision.
 
 python pixels.py CHECKPOINT REQUESTS_DIRECTORY; prints one line per picture and exits with 1 when one differs.
 """
@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import torch
+from PIL import Image
+from transformers import AutoImageProcessor
+
 from glimpse_worker.media import read_picture
 from glimpse_worker.pixels import image_pixels, to_tensor
 from glimpse_worker.preprocessing import read_preprocessing
-from PIL import Image
-from transformers import AutoImageProcessor
 
 
 def main() -> None:

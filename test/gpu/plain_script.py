@@ -1,6 +1,6 @@
-"""What a notebook user runs on a GPU today: AutoProcessor (with torchvision), chat template, generate, decode.
+"""What a notebook user runs on a GPU today: AutoProcessor (with torchvision), chat template, generate.
 
-python plain_script.py CHECKPOINT REQUESTS.json RESULTS.json
+python plain_script.py CHECKPOINT REQUESTS.json RESULTS.json DTYPE
 Requests: [{"messages": [...], "max_new_tokens": n}] with {"type": "image", "url": path} content.
 """
 
@@ -8,14 +8,13 @@ import json
 import sys
 from pathlib import Path
 
-import torch
 from transformers import AutoProcessor, Glm4vForConditionalGeneration
 
 
 def main() -> None:
-    checkpoint, requests, results = sys.argv[1:4]
+    checkpoint, requests, results, dtype = sys.argv[1:5]
     processor = AutoProcessor.from_pretrained(checkpoint)
-    model = Glm4vForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.bfloat16, device_map="cuda:0")
+    model = Glm4vForConditionalGeneration.from_pretrained(checkpoint, dtype=dtype, device_map="cuda:0")
     answers = []
     for request in json.loads(Path(requests).read_text()):
         inputs = processor.apply_chat_template(

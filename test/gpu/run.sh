@@ -10,5 +10,7 @@ time "$python" "$here/make_checkpoint.py" "$directory/checkpoint"
 "$python" "$here/make_requests.py" "$directory/requests"
 PYTHONPATH=$here/../../python-worker:${PYTHONPATH-} "$python" "$here/pixels.py" "$directory/checkpoint" "$directory/requests"
 requests=$directory/requests/requests.json
-time "$python" "$here/plain_script.py" "$directory/checkpoint" "$requests" "$directory/results.json"
-time GLIMPSE_PYTHON=$python node "$parity" "$directory/checkpoint" "$requests" "$directory/results.json"
+for dtype in float32 bfloat16; do
+  "$python" "$here/plain_script.py" "$directory/checkpoint" "$requests" "$directory/$dtype.json" "$dtype"
+  GLIMPSE_PYTHON=$python node "$parity" "$directory/checkpoint" "$requests" "$directory/$dtype.json" "$dtype"
+done
