@@ -1,4 +1,5 @@
 import type { Device, LoadingMessage } from "../protocol/messages.ts";
+import type { ExitReason } from "./exit-reason.ts";
 import type { LogLine } from "./worker-process.ts";
 
 export type WorkerStateName = "starting" | "loading" | "ready" | "stopping" | "stopped" | "failed";
@@ -15,6 +16,8 @@ export interface WorkerInfo {
   /** Undefined before the process exists and after it could not be started. */
   pid: number | undefined;
   state: WorkerStateName;
+  /** Why the process is no more; undefined while it runs. */
+  exit: ExitReason | undefined;
   /** Known once the worker is ready. */
   device: Device | undefined;
   model: string | undefined;

@@ -18,6 +18,7 @@ export interface OrchestratorOptions {
 /** Starts a worker and resolves when it takes requests. Rejects with the worker's own reason if it does not. */
 export async function startOrchestrator(options: OrchestratorOptions): Promise<Transport> {
   refuseUnsupportedPlatform();
+  if (options.signal?.aborted) throw aborted(options.signal);
   const orchestrator = new Orchestrator(options.onEvent ?? (() => {}));
   const started = new AbortController();
   try {
@@ -34,13 +35,12 @@ export async function startOrchestrator(options: OrchestratorOptions): Promise<T
 /** Rejects when `signal` fires, and lets go of it when `until` does. */
 function rejectOnAbort(signal: AbortSignal | undefined, until: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
-    const onAbort = () =>
-      reject(
-        new GlimpseError("ABORTED", "launch() was aborted before the worker was ready", { cause: signal?.reason }),
-      );
-    if (signal?.aborted) onAbort();
-    signal?.addEventListener("abort", onAbort, { signal: until });
+    signal?.addEventListener("abort", () => reject(aborted(signal)), { signal: until });
   });
+}
+
+function aborted(signal: AbortSignal): GlimpseError {
+  return new GlimpseError("ABORTED", "launch() was aborted before the worker was ready", { cause: signal.reason });
 }
 
 function refuseUnsupportedPlatform(): void {
@@ -60,17 +60,18 @@ class Orchestrator implements Transport {
   readonly #onEvent: (event: WorkerEvent) => void;
   readonly #queue: Request[] = [];
   readonly #onBoard = new Map<string, Request>();
+  #starting: Promise<Worker> | undefined;
   #worker: Worker | undefined;
   #slots = 0;
   /** Why no request is taken any more. */
   #ended: GlimpseError | undefined;
 
   constructor(onEvent: (event: WorkerEvent) => void) {
-    this.#onEvent = onEvent;
+    this.#onEvent = (event) => callOutside(onEvent, event);
   }
 
   async start({ python, settings }: OrchestratorOptions): Promise<void> {
-    const worker = await Worker.start(
+    this.#starting = Worker.start(
       { id: "worker-0", generation: 1, python, settings },
       {
         onEvent: this.#onEvent,
@@ -78,13 +79,8 @@ class Orchestrator implements Transport {
         onEnd: (error) => this.#end(error),
       },
     );
-    this.#worker = worker;
-    // close() may have come while the sockets were being made.
-    if (this.#ended !== undefined) {
-      await worker.stop();
-      throw this.#ended;
-    }
-    this.#slots = (await worker.ready).slots;
+    this.#worker = await this.#starting;
+    this.#slots = (await this.#worker.ready).slots;
   }
 
   submit(submission: Submission, onEvent: (event: RequestEvent) => void): SubmittedRequest {
@@ -104,8 +100,12 @@ class Orchestrator implements Transport {
   }
 
   async close(): Promise<void> {
-    this.#end(new GlimpseError("DISPOSED", "the client was closed", { hint: "launch() starts a new one." }));
-    await this.#worker?.stop();
+    const disposed = new GlimpseError("DISPOSED", "the client was closed", { hint: "launch() starts a new one." });
+    this.#end(disposed);
+    this.#ended = disposed;
+    // It may still be making its sockets; if it could not, there is nothing to stop.
+    const worker = await this.#starting?.catch(() => undefined);
+    await worker?.stop();
   }
 
   #dispatch(): void {
@@ -171,5 +171,16 @@ class Orchestrator implements Transport {
     this.#onBoard.clear();
     this.#queue.length = 0;
     for (const request of requests) request.fail(error);
+  }
+}
+
+/** What the caller's function throws is the caller's: it must not keep a request from its ending. */
+function callOutside(onEvent: (event: WorkerEvent) => void, event: WorkerEvent): void {
+  try {
+    onEvent(event);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
   }
 }

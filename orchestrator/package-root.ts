@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -11,6 +11,9 @@ function nearestPackage(directory: string): string {
 
 /** The directory of Glimpse's own package.json: the checkout, or `node_modules/glimpse`. */
 export const packageRoot = nearestPackage(dirname(fileURLToPath(import.meta.url)));
+
+/** Glimpse's own version, as in "0.1.0". */
+export const { version } = JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as { version: string };
 
 /** Whether this is a git checkout rather than an installed package: only the former has the sources of the command. */
 export const isCheckout = existsSync(join(packageRoot, "cli", "main.ts"));

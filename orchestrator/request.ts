@@ -1,9 +1,18 @@
 import { GlimpseError } from "../protocol/errors.ts";
-import type { DataFromWorker, GenerateMessage, Usage } from "../protocol/messages.ts";
+import type { DataFromWorker, GenerateMessage } from "../protocol/messages.ts";
 import type { WorkerInfo } from "./events.ts";
 import type { RequestEvent, Submission, SubmittedRequest } from "./transport.ts";
 
-const NO_USAGE: Usage = { promptTokens: 0, imageTokens: 0, thinkingTokens: 0, completionTokens: 0 };
+/** The ending of a request that was cancelled before a worker had it. */
+export function cancelledEarly(queueMs: number): RequestEvent & { type: "done" } {
+  return {
+    type: "done",
+    finishReason: "cancelled",
+    usage: { promptTokens: 0, imageTokens: 0, thinkingTokens: 0, completionTokens: 0 },
+    timing: { queueMs, preprocessMs: 0, prefillMs: 0, decodeMs: 0 },
+    worker: undefined,
+  };
+}
 
 /** One request from its acceptance to its one ending. */
 export class Request implements SubmittedRequest {
@@ -52,8 +61,7 @@ export class Request implements SubmittedRequest {
 
   /** Takes the request out before a worker has seen it. */
   cancelQueued(): void {
-    const waited = { queueMs: performance.now() - this.#acceptedAt, preprocessMs: 0, prefillMs: 0, decodeMs: 0 };
-    this.#end({ type: "done", finishReason: "cancelled", usage: NO_USAGE, timing: waited, worker: undefined });
+    this.#end(cancelledEarly(performance.now() - this.#acceptedAt));
   }
 
   tokens(item: { index: number; ids: number[]; parts: (RequestEvent & { type: "tokens" })["parts"] }): void {
@@ -77,9 +85,7 @@ export class Request implements SubmittedRequest {
   }
 
   fail(error: GlimpseError, media?: number): void {
-    const { hint, traceback, cause } = error;
-    const own = new GlimpseError(error.code, error.message, { hint, traceback, cause, requestId: this.id });
-    this.#end({ type: "error", error: own, media });
+    this.#end({ type: "error", error, media });
   }
 
   #end(ending: RequestEvent & { type: "done" | "error" }): void {

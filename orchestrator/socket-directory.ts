@@ -1,10 +1,14 @@
 import { rmSync } from "node:fs";
-import { lstat, mkdtemp, readdir, rm } from "node:fs/promises";
+import { lstat, mkdtemp, readdir, rm, rmdir, unlink } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { GlimpseError } from "../protocol/errors.ts";
 
 const PREFIX = "glimpse-";
+/** What mkdtemp makes of the prefix. */
+const OWN_NAME = /^glimpse-[A-Za-z0-9]{6}$/;
+const SOCKETS = ["control", "data"];
 /** A Unix socket's path may have 107 bytes on Linux and 103 on macOS. */
 const LONGEST_SOCKET_PATH = 103;
 const LONGEST_NAME = "/glimpse-XXXXXX/control".length;
@@ -17,44 +21,66 @@ export interface SocketDirectory {
   remove(): Promise<void>;
 }
 
-/** A directory that only this user can enter (0700), with a fresh name for each call. */
+/** Those of this process; what is left of them goes with it. */
+const ours = new Set<string>();
+
+function removeOurs(): void {
+  for (const directory of ours) rmSync(directory, { recursive: true, force: true });
+}
+
+/**
+ * A directory that only this user can enter (0700), with a fresh name for each call.
+ * @throws GlimpseError WORKER_START_FAILED when it cannot be made.
+ */
 export async function makeSocketDirectory(): Promise<SocketDirectory> {
   const parent = tmpdir().length + LONGEST_NAME <= LONGEST_SOCKET_PATH ? tmpdir() : "/tmp";
+  const directory = await mkdtemp(join(parent, PREFIX)).catch((cause: unknown) => {
+    throw new GlimpseError("WORKER_START_FAILED", `no directory for the worker's sockets can be made in ${parent}`, {
+      hint: "Let TMPDIR name a directory that exists and can be written.",
+      cause,
+    });
+  });
+  if (ours.size === 0) process.once("exit", removeOurs);
+  ours.add(directory);
   await removeStaleDirectories(parent);
-  const directory = await mkdtemp(join(parent, PREFIX));
-  const removeAtExit = () => rmSync(directory, { recursive: true, force: true });
-  process.once("exit", removeAtExit);
   return {
     control: join(directory, "control"),
     data: join(directory, "data"),
     async remove() {
-      process.off("exit", removeAtExit);
       await rm(directory, { recursive: true, force: true });
+      ours.delete(directory);
+      if (ours.size === 0) process.off("exit", removeOurs);
     },
   };
 }
 
 /** An orchestrator killed with SIGKILL leaves its directory behind: the next one takes it away. */
 async function removeStaleDirectories(parent: string): Promise<void> {
-  const names = (await readdir(parent)).filter((name) => name.startsWith(PREFIX));
+  const names = (await readdir(parent)).filter((name) => OWN_NAME.test(name));
   await Promise.all(
     names.map(async (name) => {
-      const directory = join(parent, name);
-      if (await isStale(directory)) await rm(directory, { recursive: true, force: true });
+      try {
+        await removeIfStale(join(parent, name));
+      } catch {
+        // Another process removes it at the same time; and a launch does not fail for want of tidiness.
+      }
     }),
   );
 }
 
-async function isStale(directory: string): Promise<boolean> {
-  try {
-    const stats = await lstat(directory);
-    if (!stats.isDirectory() || stats.uid !== process.getuid?.()) return false;
-    if (Date.now() - stats.mtimeMs < STALE_AFTER_MS) return false;
-    return (await readdir(directory)).includes("control") && !(await answers(join(directory, "control")));
-  } catch {
-    // Another process removes it at the same time.
-    return false;
+/** Takes away sockets that nobody answers, one by one: whatever else is there keeps its directory alive. */
+async function removeIfStale(directory: string): Promise<void> {
+  const stats = await lstat(directory);
+  const isOurs = stats.isDirectory() && stats.uid === process.getuid?.() && (stats.mode & 0o777) === 0o700;
+  if (!isOurs || Date.now() - stats.mtimeMs < STALE_AFTER_MS) return;
+  const names = await readdir(directory);
+  if (!names.every((name) => SOCKETS.includes(name))) return;
+  for (const name of names) {
+    const path = join(directory, name);
+    if (!(await lstat(path)).isSocket() || (await answers(path))) return;
+    await unlink(path);
   }
+  await rmdir(directory);
 }
 
 /** A pid would mislead where containers share the directory; a socket that nobody listens on refuses at once. */

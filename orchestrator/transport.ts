@@ -36,7 +36,7 @@ export interface SubmittedRequest {
  * orchestrator in another process can be a second.
  */
 export interface Transport {
-  /** `onEvent` is called from the event loop, never before `submit` has returned. */
+  /** `onEvent` is never called before `submit` has returned; `cancel()` may call it at once. */
   submit(submission: Submission, onEvent: (event: RequestEvent) => void): SubmittedRequest;
   workers(): WorkerInfo[];
   /** Ends every request with DISPOSED and every worker. Resolves when no process is left. */

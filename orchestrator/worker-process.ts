@@ -85,8 +85,9 @@ export class WorkerProcess {
     try {
       process.kill(-this.pid, signal);
     } catch (error) {
-      // ESRCH: nobody of the group is left.
-      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+      // ESRCH: nobody of the group is left. EPERM: macOS's answer for a group of which only zombies are left.
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== "ESRCH" && code !== "EPERM") throw error;
     }
   }
 }

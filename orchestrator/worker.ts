@@ -49,6 +49,7 @@ export class Worker {
   readonly #helloTimer: NodeJS.Timeout;
   #state: WorkerStateName = "starting";
   #ready: ReadyMessage | undefined;
+  #exit: ExitReason | undefined;
   #settleReady!: { resolve: (ready: ReadyMessage) => void; reject: (error: GlimpseError) => void };
   readonly ready: Promise<ReadyMessage>;
 
@@ -77,11 +78,22 @@ export class Worker {
     void this.#receive(this.#data, (frame) => this.#listener.onData(decodeData(frame)));
   }
 
+  /** @throws GlimpseError WORKER_START_FAILED when its sockets cannot be made. */
   static async start(options: WorkerOptions, listener: WorkerListener): Promise<Worker> {
     const directory = await makeSocketDirectory();
-    const control = await Channel.bind(`ipc://${directory.control}`, MAX_HEADER_BYTES);
-    const data = await Channel.bind(`ipc://${directory.data}`, MAX_HEADER_BYTES);
-    return new Worker(options, listener, { directory, control, data });
+    const channels: Channel[] = [];
+    try {
+      const control = await Channel.bind(`ipc://${directory.control}`, MAX_HEADER_BYTES);
+      channels.push(control);
+      const data = await Channel.bind(`ipc://${directory.data}`, MAX_HEADER_BYTES);
+      return new Worker(options, listener, { directory, control, data });
+    } catch (cause) {
+      for (const channel of channels) channel.close();
+      await directory.remove();
+      throw new GlimpseError("WORKER_START_FAILED", `no socket can be made at ${directory.control}: ${cause}`, {
+        cause,
+      });
+    }
   }
 
   info(): WorkerInfo {
@@ -89,6 +101,7 @@ export class Worker {
       id: this.#options.id,
       pid: this.#process.pid,
       state: this.#state,
+      exit: this.#exit,
       device: this.#ready?.device,
       model: this.#ready?.model,
       dtype: this.#ready?.dtype,
@@ -107,14 +120,13 @@ export class Worker {
   }
 
   /** Ends the worker, politely first. Resolves when the process is gone and its sockets are removed. */
-  async stop(): Promise<ExitReason> {
-    if (!this.#hasEnded()) {
+  async stop(): Promise<void> {
+    if (!this.#hasEnded() && this.#state !== "stopping") {
       this.#enter("stopping");
       this.control({ type: "shutdown" });
     }
-    const exit = await this.#process.stop();
+    await this.#process.stop();
     await this.#close();
-    return exit;
   }
 
   #startMessage(): StartMessage {
@@ -153,7 +165,8 @@ export class Worker {
       case "hello":
         this.#checkHello(message);
         clearTimeout(this.#helloTimer);
-        return this.#enter("loading");
+        if (this.#state === "starting") this.#enter("loading");
+        return;
       case "loading":
         return this.#listener.onEvent({ ...message, worker: this.#options.id });
       case "ready":
@@ -184,29 +197,37 @@ export class Worker {
   }
 
   async #exited(exit: ExitReason): Promise<void> {
+    this.#exit = exit;
     if (this.#state === "stopping") this.#end("stopped", new GlimpseError("DISPOSED", "the worker was stopped"));
     this.#end("failed", this.#ready === undefined ? this.#diedAtStart(exit) : this.#died(exit));
     await this.#close();
   }
 
   #died(exit: ExitReason): GlimpseError {
-    return new GlimpseError("WORKER_LOST", `the worker ${this.#options.id} ${describeExit(exit)}`, {
-      hint: "Its last words are in the error's cause; launch() starts a new one.",
-      cause: this.#process.stderrTail(),
-    });
+    return new GlimpseError(
+      "WORKER_LOST",
+      `the worker ${this.#options.id} ${describeExit(exit)}; ${this.#lastWords()}`,
+      {
+        hint: "launch() starts a new one.",
+      },
+    );
   }
 
   #diedAtStart(exit: ExitReason): GlimpseError {
-    const tail = this.#process.stderrTail();
     if (exit.kind === "exited" && exit.code === EXIT_PACKAGES_MISSING) {
-      return new GlimpseError("PYTHON_DEPS_MISSING", `${this.#options.python}: ${tail}`, {
+      return new GlimpseError("PYTHON_DEPS_MISSING", `${this.#options.python}: ${this.#process.stderrTail()}`, {
         hint: "Run `npx glimpse setup`, or give launch({ python }) an interpreter that has the packages.",
       });
     }
-    const words = tail === "" ? "it wrote nothing to stderr" : `its last words:\n${tail}`;
-    return new GlimpseError("WORKER_START_FAILED", `the worker ${describeExit(exit)} before it was ready; ${words}`, {
+    const what = `the worker ${describeExit(exit)} before it was ready; ${this.#lastWords()}`;
+    return new GlimpseError("WORKER_START_FAILED", what, {
       hint: "Run `npx glimpse setup` if the Python environment is incomplete.",
     });
+  }
+
+  #lastWords(): string {
+    const tail = this.#process.stderrTail();
+    return tail === "" ? "it wrote nothing to stderr" : `its last words:\n${tail}`;
   }
 
   #noHello(): GlimpseError {
@@ -224,8 +245,8 @@ export class Worker {
 
   #end(name: "stopped" | "failed", error: GlimpseError): void {
     if (this.#hasEnded()) return;
-    this.#enter(name);
     clearTimeout(this.#helloTimer);
+    this.#enter(name);
     this.#settleReady.reject(error);
     this.#listener.onEnd(error);
   }

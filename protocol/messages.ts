@@ -224,7 +224,6 @@ export const errorSchema = z.strictObject({
 // ---------------------------------------------------------------- the four directions
 
 export const controlToWorkerSchema = z.discriminatedUnion("type", [cancelSchema, shutdownSchema]);
-export const dataToWorkerSchema = generateSchema;
 export const controlFromWorkerSchema = z.discriminatedUnion("type", [
   helloSchema,
   loadingSchema,

@@ -37,55 +37,51 @@ interface Head {
   children: number;
 }
 
-/** The MessagePack specification, format by format. A length that is cut off reads as larger than the input. */
+// The MessagePack specification, format by format.
+/** nil, false, true, and numbers: bytes in all. */
+const SIZES = new Map([
+  ...[0xc0, 0xc2, 0xc3].map((byte) => [byte, 1] as const),
+  ...[0xcc, 0xd0].map((byte) => [byte, 2] as const),
+  ...[0xcd, 0xd1].map((byte) => [byte, 3] as const),
+  ...[0xca, 0xce, 0xd2].map((byte) => [byte, 5] as const),
+  ...[0xcb, 0xcf, 0xd3].map((byte) => [byte, 9] as const),
+]);
+/** bin and str: bytes of the length that follows. */
+const RUNS = new Map<number, 1 | 2 | 4>([
+  [0xc4, 1],
+  [0xc5, 2],
+  [0xc6, 4],
+  [0xd9, 1],
+  [0xda, 2],
+  [0xdb, 4],
+]);
+/** array and map: bytes of the count that follows, and values per entry. */
+const CONTAINERS = new Map<number, { width: 2 | 4; values: 1 | 2 }>([
+  [0xdc, { width: 2, values: 1 }],
+  [0xdd, { width: 4, values: 1 }],
+  [0xde, { width: 2, values: 2 }],
+  [0xdf, { width: 4, values: 2 }],
+]);
+
 function readHead(view: DataView, at: number): Head | undefined {
   const byte = view.getUint8(at);
   if (byte <= 0x7f || byte >= 0xe0) return { size: 1, children: 0 };
   if (byte <= 0x8f) return { size: 1, children: 2 * (byte & 0x0f) };
   if (byte <= 0x9f) return { size: 1, children: byte & 0x0f };
   if (byte <= 0xbf) return { size: 1 + (byte & 0x1f), children: 0 };
-  const length = (width: 1 | 2 | 4): number => {
-    if (at + 1 + width > view.byteLength) return Number.POSITIVE_INFINITY;
-    if (width === 1) return view.getUint8(at + 1);
-    return width === 2 ? view.getUint16(at + 1) : view.getUint32(at + 1);
-  };
-  switch (byte) {
-    case 0xc0: // nil
-    case 0xc2: // false
-    case 0xc3: // true
-      return { size: 1, children: 0 };
-    case 0xc4: // bin 8, 16, 32
-    case 0xd9: // str 8, 16, 32
-      return { size: 2 + length(1), children: 0 };
-    case 0xc5:
-    case 0xda:
-      return { size: 3 + length(2), children: 0 };
-    case 0xc6:
-    case 0xdb:
-      return { size: 5 + length(4), children: 0 };
-    case 0xcc: // uint 8, int 8
-    case 0xd0:
-      return { size: 2, children: 0 };
-    case 0xcd: // uint 16, int 16
-    case 0xd1:
-      return { size: 3, children: 0 };
-    case 0xca: // float 32, uint 32, int 32
-    case 0xce:
-    case 0xd2:
-      return { size: 5, children: 0 };
-    case 0xcb: // float 64, uint 64, int 64
-    case 0xcf:
-    case 0xd3:
-      return { size: 9, children: 0 };
-    case 0xdc: // array 16, 32
-      return { size: 3, children: length(2) };
-    case 0xdd:
-      return { size: 5, children: length(4) };
-    case 0xde: // map 16, 32
-      return { size: 3, children: 2 * length(2) };
-    case 0xdf:
-      return { size: 5, children: 2 * length(4) };
-    default:
-      return undefined;
-  }
+  const size = SIZES.get(byte);
+  if (size !== undefined) return { size, children: 0 };
+  const run = RUNS.get(byte);
+  if (run !== undefined) return { size: 1 + run + readLength(view, at + 1, run), children: 0 };
+  const container = CONTAINERS.get(byte);
+  if (container === undefined) return undefined;
+  const { width, values } = container;
+  return { size: 1 + width, children: values * readLength(view, at + 1, width) };
+}
+
+/** A length that is cut off reads as larger than any input. */
+function readLength(view: DataView, at: number, width: 1 | 2 | 4): number {
+  if (at + width > view.byteLength) return Number.POSITIVE_INFINITY;
+  if (width === 1) return view.getUint8(at);
+  return width === 2 ? view.getUint16(at) : view.getUint32(at);
 }

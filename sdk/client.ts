@@ -7,11 +7,11 @@ import { GenerationStream } from "./stream.ts";
 /** A running model. Made by `launch()`; `close()` it, or declare it with `await using`. */
 export class Glimpse implements AsyncDisposable {
   readonly #transport: Transport;
-  readonly #allowHosts: readonly string[];
+  readonly #allowHosts: ReadonlySet<string>;
 
-  constructor(transport: Transport, options: { allowHosts: readonly string[] }) {
+  constructor(transport: Transport, options: { allowHosts: ReadonlySet<string> }) {
     this.#transport = transport;
-    this.#allowHosts = [...options.allowHosts];
+    this.#allowHosts = options.allowHosts;
   }
 
   /** Sends a request and resolves with the whole result. Rejects with a GlimpseError, never with anything else. */

@@ -8,16 +8,13 @@ type Waiting = { resolve: (next: IteratorResult<StreamEvent, undefined>) => void
  */
 export class EventBuffer {
   readonly #unread: StreamEvent[] = [];
-  #waiting: Waiting | undefined;
+  readonly #waiting: Waiting[] = [];
   #end: { error: unknown } | "good" | undefined;
 
   push(event: StreamEvent): void {
     if (this.#end !== undefined) return;
-    if (this.#waiting !== undefined) {
-      this.#waiting.resolve({ done: false, value: event });
-      this.#waiting = undefined;
-      return;
-    }
+    const waiting = this.#waiting.shift();
+    if (waiting !== undefined) return waiting.resolve({ done: false, value: event });
     const last = this.#unread.at(-1);
     const joined = last && join(last, event);
     if (joined === undefined) this.#unread.push(event);
@@ -27,15 +24,13 @@ export class EventBuffer {
   /** What is unread is read first; then the iteration ends. */
   end(): void {
     this.#end ??= "good";
-    this.#waiting?.resolve({ done: true, value: undefined });
-    this.#waiting = undefined;
+    for (const { resolve } of this.#waiting.splice(0)) resolve({ done: true, value: undefined });
   }
 
   /** What is unread is read first; then the iteration throws. */
   fail(error: unknown): void {
     this.#end ??= { error };
-    this.#waiting?.reject(error);
-    this.#waiting = undefined;
+    for (const { reject } of this.#waiting.splice(0)) reject(error);
   }
 
   next(): Promise<IteratorResult<StreamEvent, undefined>> {
@@ -44,7 +39,7 @@ export class EventBuffer {
     if (this.#end === "good") return Promise.resolve({ done: true, value: undefined });
     if (this.#end !== undefined) return Promise.reject(this.#end.error);
     return new Promise((resolve, reject) => {
-      this.#waiting = { resolve, reject };
+      this.#waiting.push({ resolve, reject });
     });
   }
 }

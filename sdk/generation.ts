@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import type { RequestEvent } from "../orchestrator/transport.ts";
 import { GlimpseError } from "../protocol/errors.ts";
 import type { Part } from "../protocol/messages.ts";
@@ -9,11 +10,12 @@ export type Ending = Omit<RequestEvent & { type: "done" }, "type">;
 /** Gathers what one request generates. Knows no promise and no socket. */
 export class Generation {
   readonly #requestId: string;
+  /** Drawn, until the request names its own. */
+  seed = randomInt(2 ** 32);
   readonly #calledAt = performance.now();
   #preparedMs = 0;
   #firstTokenMs: number | undefined;
   #labels: readonly string[] = [];
-  #seed = 0;
   #text = "";
   #thinking = "";
   #raw = "";
@@ -26,8 +28,7 @@ export class Generation {
   }
 
   /** `labels` name the media, so that messages of the worker can say which one they mean. */
-  prepared(seed: number, labels: readonly string[]): void {
-    this.#seed = seed;
+  prepared(labels: readonly string[]): void {
     this.#labels = labels;
     this.#preparedMs = performance.now() - this.#calledAt;
   }
@@ -88,7 +89,7 @@ export class Generation {
       raw: this.#raw,
       tokenIds: [...this.#tokenIds],
       requestId: this.#requestId,
-      seed: this.#seed,
+      seed: this.seed,
       warnings: [...this.#warnings],
     };
   }

@@ -1,4 +1,5 @@
 export type { WorkerEvent, WorkerInfo, WorkerStateName } from "../orchestrator/events.ts";
+export type { ExitReason } from "../orchestrator/exit-reason.ts";
 export { type ErrorCode, errorCodes, GlimpseError, type GlimpseErrorDetails } from "../protocol/errors.ts";
 export type { Device, Dtype, FinishReason, Usage, WarningCode } from "../protocol/messages.ts";
 export type { Glimpse } from "./client.ts";

@@ -3,9 +3,11 @@ import type { WorkerEvent } from "../orchestrator/events.ts";
 import { startOrchestrator } from "../orchestrator/orchestrator.ts";
 import { embeddedModel } from "../orchestrator/package-root.ts";
 import { resolvePython } from "../orchestrator/python/resolve.ts";
+import { GlimpseError } from "../protocol/errors.ts";
 import { type Dtype, dtypeSchema } from "../protocol/messages.ts";
 import { Glimpse } from "./client.ts";
-import { invalid, isRecord, refuseUnknownKeys } from "./request/invalid.ts";
+import { describe, invalid, isRecord, refuseUnknownKeys } from "./invalid.ts";
+import { parseAllowHosts } from "./media/allow-hosts.ts";
 
 export interface LaunchOptions {
   /** A directory with a Glm4v checkpoint, or its id on the Hugging Face hub. Default: the embedded model. */
@@ -39,7 +41,7 @@ const shape = {
     .describe('"auto", "cpu", "cuda" or "cuda:N"'),
   dtype: dtypeSchema.describe(dtypeSchema.options.map((name) => `"${name}"`).join(", ")),
   python: z.string().min(1).describe("the path or name of a Python interpreter"),
-  allowHosts: z.array(z.string().regex(/^.+:\d+$/)).describe('an array of "host:port"'),
+  allowHosts: z.array(z.string()).describe('an array of "host:port"'),
   signal: z.instanceof(AbortSignal).describe("an AbortSignal"),
   onEvent: z.custom<(event: WorkerEvent) => void>((value) => typeof value === "function").describe("a function"),
 } satisfies { [Name in keyof LaunchOptions]-?: z.ZodType<LaunchOptions[Name]> };
@@ -52,7 +54,8 @@ function checkLaunchOptions(options: unknown): z.output<typeof launchOptionsSche
   const parsed = launchOptionsSchema.safeParse(options);
   if (parsed.success) return parsed.data;
   const name = String(parsed.error.issues[0]?.path[0]) as keyof typeof shape;
-  throw invalid(`launch(): ${name}`, shape[name].description ?? "another value", options[name]);
+  const shown = name === "hubToken" ? `a ${typeof options[name]}` : describe(options[name]);
+  throw new GlimpseError("INVALID_REQUEST", `launch(): ${name}: expected ${shape[name].description}, got ${shown}`);
 }
 
 /**
@@ -61,6 +64,7 @@ function checkLaunchOptions(options: unknown): z.output<typeof launchOptionsSche
  */
 export async function launch(options: LaunchOptions = {}): Promise<Glimpse> {
   const checked = checkLaunchOptions(options);
+  const allowHosts = parseAllowHosts(checked.allowHosts ?? []);
   const transport = await startOrchestrator({
     python: await resolvePython(checked.python),
     settings: {
@@ -74,5 +78,5 @@ export async function launch(options: LaunchOptions = {}): Promise<Glimpse> {
     signal: checked.signal,
     onEvent: checked.onEvent,
   });
-  return new Glimpse(transport, { allowHosts: checked.allowHosts ?? [] });
+  return new Glimpse(transport, { allowHosts });
 }

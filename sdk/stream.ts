@@ -1,17 +1,13 @@
-import { randomInt, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
+import { cancelledEarly } from "../orchestrator/request.ts";
 import type { RequestEvent, SubmittedRequest, Transport } from "../orchestrator/transport.ts";
 import { GlimpseError } from "../protocol/errors.ts";
+import { onAbort } from "./abort.ts";
 import { EventBuffer } from "./event-buffer.ts";
 import { Generation } from "./generation.ts";
 import type { GenerateInput } from "./request/input.ts";
 import { prepareRequest } from "./request/prepare.ts";
 import type { GenerateResult, StreamEvent } from "./result.ts";
-
-const NOTHING_DONE: Pick<RequestEvent & { type: "done" }, "usage" | "timing" | "worker"> = {
-  usage: { promptTokens: 0, imageTokens: 0, thinkingTokens: 0, completionTokens: 0 },
-  timing: { queueMs: 0, preprocessMs: 0, prefillMs: 0, decodeMs: 0 },
-  worker: undefined,
-};
 
 /**
  * One running request. It was sent when it was made; it can be iterated once, for its events, and is not a promise, so
@@ -34,7 +30,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
   #ended = false;
   #iterated = false;
 
-  constructor(transport: Transport, input: GenerateInput, allowHosts: readonly string[]) {
+  constructor(transport: Transport, input: GenerateInput, allowHosts: ReadonlySet<string>) {
     const requestId = randomUUID();
     this.#generation = new Generation(requestId);
     this.result = new Promise((resolve, reject) => {
@@ -44,22 +40,23 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
     this.result.catch(() => {});
     // Anything else than a signal is refused with the other options.
     const signal = input?.signal instanceof AbortSignal ? input.signal : undefined;
-    const onAbort = () => this.#abort(signal?.reason);
-    signal?.addEventListener("abort", onAbort);
-    this.#letGo = () => signal?.removeEventListener("abort", onAbort);
-    if (signal?.aborted) onAbort();
+    this.#letGo = signal === undefined ? () => {} : onAbort(signal, () => this.#abort(signal.reason));
+    if (signal?.aborted) this.#abort(signal.reason);
     else void this.#run(transport, requestId, input, allowHosts);
   }
 
-  async #run(transport: Transport, id: string, input: GenerateInput, allowHosts: readonly string[]): Promise<void> {
+  async #run(transport: Transport, id: string, input: GenerateInput, allowHosts: ReadonlySet<string>): Promise<void> {
     try {
-      const { seed, labels, ...prepared } = await prepareRequest(input, {
+      const { labels, ...prepared } = await prepareRequest(input, {
         allowHosts,
         signal: this.#preparing.signal,
-        newSeed: () => randomInt(2 ** 32),
+        newSeed: () => this.#generation.seed,
+        onSeed: (seed) => {
+          this.#generation.seed = seed;
+        },
       });
       if (this.#ended) return;
-      this.#generation.prepared(seed, labels);
+      this.#generation.prepared(labels);
       this.#request = transport.submit({ id, ...prepared }, (event) => this.#onEvent(event));
     } catch (error) {
       this.#fail(
@@ -92,13 +89,14 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
     if (this.#ended || this.#cancelled) return;
     this.#cancelled = true;
     if (this.#request !== undefined) return this.#request.cancel();
-    this.#finish(this.#generation.result({ finishReason: "cancelled", ...NOTHING_DONE }));
+    this.#finish(this.#generation.result(cancelledEarly(0)));
     this.#preparing.abort();
   }
 
   #abort(reason: unknown): void {
-    this.#request?.cancel();
+    // First, so that a cancel which ends the request at once does not pass for its ending.
     this.#fail(new GlimpseError("ABORTED", "the request was aborted by its signal", { cause: reason }));
+    this.#request?.cancel();
     this.#preparing.abort(reason);
   }
 

@@ -1,7 +1,7 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { GlimpseError } from "../../protocol/errors.ts";
-import { orAborted } from "./abort.ts";
+import { orAborted } from "../abort.ts";
 import { isPublicAddress } from "./address.ts";
 import { hostAndPort } from "./allow-hosts.ts";
 import { plainUrl } from "./url.ts";

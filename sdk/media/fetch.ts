@@ -1,10 +1,10 @@
 import http from "node:http";
 import https from "node:https";
-import { createRequire } from "node:module";
 import type { AxiosError, AxiosResponse } from "axios";
+import { version } from "../../orchestrator/package-root.ts";
 import { MAX_MEDIA_BYTES } from "../../protocol/codec.ts";
 import { GlimpseError } from "../../protocol/errors.ts";
-import { followSignals } from "./abort.ts";
+import { followSignal } from "../abort.ts";
 import { type Address, checkDestination, type Resolve, resolveWithSystem } from "./destination.ts";
 import { tooLarge } from "./format.ts";
 import { plainUrl } from "./url.ts";
@@ -35,7 +35,7 @@ export async function fetchBytes(
   limits: FetchLimits,
   signal: AbortSignal,
 ): Promise<Uint8Array> {
-  const { controller, release } = followSignals([signal]);
+  const { controller, release } = followSignal(signal);
   const timer = setTimeout(() => controller.abort(outOfTime(address, limits.totalMs)), limits.totalMs);
   try {
     return await followRedirects(new URL(address), allowHosts, limits, controller.signal);
@@ -125,6 +125,5 @@ function outOfTime(address: string, ms: number): GlimpseError {
 }
 
 function userAgent(): string {
-  const { version } = createRequire(import.meta.url)("glimpse/package.json") as { version: string };
   return `glimpse/${version} node/${process.versions.node}`;
 }

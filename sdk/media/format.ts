@@ -1,6 +1,6 @@
 import { MAX_MEDIA_BYTES } from "../../protocol/codec.ts";
 import { GlimpseError } from "../../protocol/errors.ts";
-import { formatBytes } from "./source.ts";
+import { formatBytes } from "./bytes.ts";
 
 /** Refuses bytes that are too many, or that do not begin as a PNG, JPEG, WebP or GIF does. */
 export function checkPicture(bytes: Uint8Array, label: string): void {

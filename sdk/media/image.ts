@@ -1,4 +1,4 @@
-import { invalid, isRecord, refuseUnknownKeys } from "../request/invalid.ts";
+import { invalid, isRecord, refuseUnknownKeys } from "../invalid.ts";
 import { fromBase64, imageKey, type Source, snapshot, toSource } from "./source.ts";
 
 /**

@@ -1,7 +1,7 @@
 import { types } from "node:util";
 import { MAX_MEDIA_BYTES } from "../../protocol/codec.ts";
 import { GlimpseError } from "../../protocol/errors.ts";
-import { orAborted } from "./abort.ts";
+import { orAborted } from "../abort.ts";
 import { decodeBase64, decodeDataUrl } from "./data-url.ts";
 import { type FetchLimits, fetchBytes } from "./fetch.ts";
 import { readPictureFile } from "./file.ts";

@@ -2,7 +2,8 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { types } from "node:util";
 import { GlimpseError } from "../../protocol/errors.ts";
-import { describe, invalid } from "../request/invalid.ts";
+import { describe, invalid } from "../invalid.ts";
+import { formatBytes } from "./bytes.ts";
 import { plainUrl } from "./url.ts";
 
 /** Where the bytes of one picture come from. Making one touches neither disk nor network. */
@@ -37,22 +38,35 @@ export function fromBase64(value: unknown, at: string): Source {
   return /^data:/i.test(value) ? { kind: "data-url", text: value } : { kind: "base64", text: value };
 }
 
+/** A path and nothing else: what a program names a path must not reach the network. */
+export function fromPath(value: unknown, at: string): Source {
+  if (typeof value !== "string" || value === "") throw invalid(at, "a path", value);
+  if (schemeOf(value) !== undefined) throw invalid(at, "a path", value, "Pass it as the field url.");
+  return { kind: "file", path: resolve(value), name: value };
+}
+
+/** The scheme of what is written as a URL, in lower case; undefined for a path. */
+function schemeOf(text: string): string | undefined {
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\/|^(data|blob|file|https?):/i.exec(text);
+  return (scheme?.[1] ?? scheme?.[2])?.toLowerCase();
+}
+
 function fromText(text: string, at: string): Source {
   if (text === "") throw invalid(at, accepted, text);
-  const scheme = /^([a-z][a-z0-9+.-]*):\/\/|^(data|blob|file|https?):/i.exec(text);
-  switch ((scheme?.[1] ?? scheme?.[2])?.toLowerCase()) {
+  const scheme = schemeOf(text);
+  switch (scheme) {
     case undefined:
-      return { kind: "file", path: resolve(text), name: text };
+      return fromPath(text, at);
     case "data":
       return { kind: "data-url", text };
     case "file":
       return fromFileUrl(text, at);
     case "http":
     case "https":
-      if (!URL.canParse(text)) throw invalid(at, "a URL that can be parsed", text);
+      if (!URL.canParse(text)) throw unparsable(at, scheme);
       return { kind: "url", url: new URL(text).href };
     default:
-      throw new GlimpseError("FETCH_REFUSED", `${at}: expected http or https, got ${describe(text)}`, {
+      throw new GlimpseError("FETCH_REFUSED", `${at}: expected http or https, got ${describe(scheme)}`, {
         hint: "Read it yourself and pass the bytes.",
       });
   }
@@ -62,15 +76,24 @@ function fromFileUrl(text: string, at: string): Source {
   try {
     const path = fileURLToPath(text);
     return { kind: "file", path, name: path };
-  } catch (cause) {
+  } catch {
     throw new GlimpseError(
       "INVALID_REQUEST",
-      `${at}: expected a file URL with an absolute path, got ${describe(text)}`,
+      `${at}: expected a file URL with an absolute path, got another text of file:`,
       {
-        cause,
+        hint: "Write it as file:///directory/picture.png, or pass the path itself.",
       },
     );
   }
+}
+
+/** Says no more than the scheme, as the rest may hold a password. Node's own error repeats the rest, too. */
+function unparsable(at: string, scheme: string): GlimpseError {
+  return new GlimpseError(
+    "INVALID_REQUEST",
+    `${at}: expected a URL that can be parsed, got another text of ${scheme}:`,
+    { hint: "Check its host and port." },
+  );
 }
 
 /** Two sources with the same key have the same bytes. */
@@ -114,14 +137,4 @@ export function sourceLabel(source: Source, at: string): string {
     case "blob":
       return `${at} (Blob, ${formatBytes(source.blob.size)})`;
   }
-}
-
-export function formatBytes(bytes: number): string {
-  if (bytes < 1024) return `${bytes} bytes`;
-  const kib = bytes / 1024;
-  return kib < 1024 ? `${short(kib)} KiB` : `${short(kib / 1024)} MiB`;
-}
-
-function short(value: number): string {
-  return value < 10 && !Number.isInteger(value) ? value.toFixed(1) : String(Math.round(value));
 }

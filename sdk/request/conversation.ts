@@ -1,8 +1,8 @@
 import { GlimpseError } from "../../protocol/errors.ts";
 import type { GenerateMessage, WireContent } from "../../protocol/messages.ts";
+import { describe, invalid, isRecord, refuseUnknownKeys } from "../invalid.ts";
 import { toVideo } from "../media/image.ts";
-import { fromBase64, type Source, toSource } from "../media/source.ts";
-import { describe, invalid, isRecord, refuseUnknownKeys } from "./invalid.ts";
+import { fromBase64, fromPath, type Source, toSource } from "../media/source.ts";
 
 const MAX_PICTURES = 300;
 
@@ -110,7 +110,7 @@ function readImage(item: Record<string, unknown>, at: string): Source {
   }
   const value = item[name];
   if (name === "base64") return fromBase64(value, `${at}.base64`);
-  if (name === "path" && typeof value !== "string") throw invalid(`${at}.path`, "a path", value);
+  if (name === "path") return fromPath(value, `${at}.path`);
   if (name === "url" && typeof value !== "string" && !(value instanceof URL))
     throw invalid(`${at}.url`, "a URL", value);
   return toSource(value, `${at}.${name}`);

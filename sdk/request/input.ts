@@ -3,7 +3,7 @@ import type { GenerateOptions } from "./options.ts";
 
 export type TextContent = { type: "text"; text: string };
 
-/** A picture, written as transformers' processors take it: by `url` (http(s), data URL or path), `path` or `base64`; or by `image`. */
+/** A picture, written as transformers' processors take it: by `url` (http(s), data URL or path), `path` (a file only) or `base64`; or by `image`. */
 export type ImageContent =
   | { type: "image"; url: string | URL }
   | { type: "image"; image: ImageSource }

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { WireOptions } from "../../protocol/messages.ts";
-import { invalid } from "./invalid.ts";
+import { invalid } from "../invalid.ts";
 
 /**
  * How to generate. The names are transformers' in camelCase. What is absent comes from the checkpoint's
@@ -45,10 +45,8 @@ const optionsSchema = z.object(shape).partial();
 
 export const optionNames = Object.keys(shape);
 
-export interface ParsedOptions {
-  wire: Omit<WireOptions, "seed"> & { seed?: number | undefined };
-  signal: AbortSignal | undefined;
-}
+/** What goes to the worker; the seed may have to be drawn still. */
+export type ParsedOptions = Omit<WireOptions, "seed"> & { seed?: number | undefined };
 
 /** Checks the options among the fields of `input`; the other fields are not its subject. */
 export function parseOptions(input: Record<string, unknown>): ParsedOptions {
@@ -57,7 +55,7 @@ export function parseOptions(input: Record<string, unknown>): ParsedOptions {
     const name = String(parsed.error.issues[0]?.path[0]) as keyof Shape;
     throw invalid(name, shape[name].description ?? "another value", input[name]);
   }
-  const { stop, signal, ...rest } = parsed.data;
+  const { stop, signal: _, ...rest } = parsed.data;
   const stops = typeof stop === "string" ? [stop] : (stop ?? []);
-  return { wire: stops.length > 0 ? { ...rest, stop: stops } : rest, signal };
+  return stops.length > 0 ? { ...rest, stop: stops } : rest;
 }

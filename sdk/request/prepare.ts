@@ -1,24 +1,23 @@
 import { GlimpseError } from "../../protocol/errors.ts";
 import type { GenerateMessage, WireMedia, WireOptions } from "../../protocol/messages.ts";
-import { followSignals } from "../media/abort.ts";
-import { parseAllowHosts } from "../media/allow-hosts.ts";
+import { followSignal } from "../abort.ts";
+import { invalid, isRecord, refuseUnknownKeys } from "../invalid.ts";
 import { type FetchLimits, fetchLimits } from "../media/fetch.ts";
 import { type ReadContext, readPicture } from "../media/read.ts";
 import { type Source, snapshot, sourceKey, sourceLabel } from "../media/source.ts";
 import { type Medium, readConversation } from "./conversation.ts";
 import type { GenerateInput } from "./input.ts";
-import { invalid, isRecord, refuseUnknownKeys } from "./invalid.ts";
 import { optionNames, parseOptions } from "./options.ts";
 
-export type { GenerateInput } from "./input.ts";
-
 export interface PrepareContext {
-  /** `host:port` of private hosts that URLs may lead to. */
-  allowHosts: readonly string[];
-  /** Aborts the request, beside the caller's own signal. */
+  /** The private hosts that URLs may lead to, as `parseAllowHosts` gives them. */
+  allowHosts: ReadonlySet<string>;
+  /** Aborts the request. The caller's own signal is not followed: it is for whoever has made this one. */
   signal?: AbortSignal | undefined;
   /** Draws a seed from 0 to 4294967295. */
   newSeed: () => number;
+  /** Told the seed before the call returns its promise; not if the options are refused. */
+  onSeed?: ((seed: number) => void) | undefined;
 }
 
 /** A request as the worker takes it. */
@@ -47,19 +46,19 @@ export async function prepareRequest(
 ): Promise<PreparedRequest> {
   if (!isRecord(input)) throw invalid("input", "an object with messages or prompt", input);
   refuseUnknownKeys(input, inputNames, "input");
-  const { wire, signal } = parseOptions(input);
+  const options = parseOptions(input);
+  const seed = options.seed ?? context.newSeed();
+  context.onSeed?.(seed);
   const { messages, media } = readConversation(input);
-  const allowHosts = parseAllowHosts(context.allowHosts);
   const pictures = distinctPictures(media);
-  const seed = wire.seed ?? context.newSeed();
-  const frames = await readAll(pictures, { allowHosts, limits }, [signal, context.signal]);
+  const frames = await readAll(pictures, { allowHosts: context.allowHosts, limits }, context.signal);
   const bytesOf = (source: Source): Uint8Array => frames.get(sourceKey(source)) as Uint8Array;
   return {
     messages,
     media: media.map((medium) => toWire(medium, bytesOf)),
     frames: media.flatMap(sourcesOf).map(bytesOf),
     labels: media.map(labelOf),
-    options: { ...wire, seed },
+    options: { ...options, seed },
     seed,
   };
 }
@@ -88,9 +87,9 @@ function distinctPictures(media: readonly Medium[]): Picture[] {
 async function readAll(
   pictures: readonly Picture[],
   context: Omit<ReadContext, "signal">,
-  signals: readonly (AbortSignal | undefined)[],
+  requestSignal: AbortSignal | undefined,
 ): Promise<Map<unknown, Uint8Array>> {
-  const { controller, release } = followSignals(signals, aborted);
+  const { controller, release } = followSignal(requestSignal, aborted);
   const { signal } = controller;
   const bytes = new Map<unknown, Uint8Array>();
   const queue = pictures.values();

@@ -1,11 +1,16 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdir, mkdtemp, readdir, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { Worker as Thread } from "node:worker_threads";
 import { expect, test } from "vitest";
 import type { WorkerEvent } from "../../orchestrator/events.ts";
 import { GlimpseError } from "../../protocol/errors.ts";
 import { isAlive, ownWorkers, pidOf, startScripted, submit } from "./scripted.ts";
+
+// Nobody else's sockets are in it.
+process.env["TMPDIR"] = await mkdtemp(join(tmpdir(), "tests-"));
 
 const failure = (promise: Promise<unknown>): Promise<GlimpseError> =>
   promise.then(
@@ -28,8 +33,9 @@ test("a worker that crashes ends every request by name, and so do later ones", a
     expect(await ending).toMatchObject({ type: "error", error: { code: "WORKER_LOST", retryable: true } });
   }
   expect(await submit(transport, "normal 1").ending).toMatchObject({ error: { code: "WORKER_LOST" } });
-  expect(transport.workers()).toMatchObject([{ state: "failed" }]);
+  expect(transport.workers()).toMatchObject([{ state: "failed", exit: { kind: "signalled", signal: "SIGSEGV" } }]);
   await transport.close();
+  expect(await submit(transport, "normal 1").ending).toMatchObject({ error: { code: "DISPOSED" } });
 });
 
 test("a worker that sends garbage is ended and its requests fail by name", async () => {
@@ -44,7 +50,6 @@ test("a worker that sends garbage is ended and its requests fail by name", async
 });
 
 test("closing ends what runs as DISPOSED, a hanging worker too, and leaves no process and no socket", async () => {
-  const before = await readdir(tmpdir());
   const transport = await startScripted();
   const pid = pidOf(transport);
   const hanging = submit(transport, "hang 3");
@@ -52,8 +57,8 @@ test("closing ends what runs as DISPOSED, a hanging worker too, and leaves no pr
   await transport.close();
   expect(await hanging.ending).toMatchObject({ error: { code: "DISPOSED" } });
   expect(isAlive(pid)).toBe(false);
-  expect(transport.workers()).toMatchObject([{ state: "stopped" }]);
-  expect((await readdir(tmpdir())).filter((name) => name.startsWith("glimpse-") && !before.includes(name))).toEqual([]);
+  expect(transport.workers()).toMatchObject([{ state: "stopped", exit: { kind: "exited", code: 0 } }]);
+  expect((await readdir(tmpdir())).filter((name) => name.startsWith("glimpse-"))).toEqual([]);
   await transport.close();
 });
 
@@ -92,8 +97,12 @@ test("a launch that hangs can be aborted, and nothing stays behind", async () =>
   expect(ownWorkers()).toEqual([]);
 });
 
-test("a signal that has fired already starts nothing that stays", async () => {
-  expect(await failure(startScripted("normal", { signal: AbortSignal.abort() }))).toMatchObject({ code: "ABORTED" });
+test("a signal that has fired already starts nothing", async () => {
+  const events: WorkerEvent[] = [];
+  const onEvent = (event: WorkerEvent) => events.push(event);
+  const started = startScripted("normal", { signal: AbortSignal.abort(), onEvent });
+  expect(await failure(started)).toMatchObject({ code: "ABORTED" });
+  expect(events).toEqual([]);
   expect(ownWorkers()).toEqual([]);
 });
 
@@ -135,11 +144,65 @@ test("launching in a worker_thread is refused, because the worker would die with
 });
 
 test("the sockets of a process that was killed are taken away by the next one", async () => {
-  const dead = join(tmpdir(), "glimpse-dead00");
-  await mkdir(dead, { recursive: true });
-  await writeFile(join(dead, "control"), "");
-  const longAgo = new Date(Date.now() - 3_600_000);
-  await utimes(dead, longAgo, longAgo);
+  const dead = await mkdtemp(join(tmpdir(), "glimpse-"));
+  await deadSocket(join(dead, "control"));
+  await age(dead);
   await (await startScripted()).close();
-  expect(await readdir(tmpdir())).not.toContain("glimpse-dead00");
+  expect(await readdir(tmpdir())).not.toContain(basename(dead));
 });
+
+test("a directory of somebody else's that looks alike is left alone", async () => {
+  const named = join(tmpdir(), "glimpse-my-experiment");
+  const alike = await mkdtemp(join(tmpdir(), "glimpse-"));
+  for (const directory of [named, alike]) {
+    await mkdir(join(directory, "control"), { recursive: true });
+    await writeFile(join(directory, "control", "thesis.txt"), "years of work");
+    await age(directory);
+  }
+  await (await startScripted()).close();
+  for (const directory of [named, alike]) expect(await readdir(join(directory, "control"))).toEqual(["thesis.txt"]);
+});
+
+test("a callback of the caller's that throws keeps no request from its ending", async () => {
+  const thrown: unknown[] = [];
+  const listeners = process.listeners("uncaughtException");
+  process.removeAllListeners("uncaughtException");
+  process.on("uncaughtException", (error) => thrown.push(error));
+  try {
+    const transport = await startScripted("normal", {
+      onEvent: (event) => {
+        if (event.type === "state" && event.state === "failed") throw new Error("the caller's own");
+      },
+    });
+    expect(await submit(transport, "crash 1").ending).toMatchObject({ error: { code: "WORKER_LOST" } });
+    await transport.close();
+    expect(thrown).toEqual([new Error("the caller's own")]);
+  } finally {
+    process.removeAllListeners("uncaughtException");
+    for (const listener of listeners) process.on("uncaughtException", listener);
+  }
+});
+
+test("a TMPDIR that does not exist is a named error", async () => {
+  const before = process.env["TMPDIR"];
+  process.env["TMPDIR"] = "/no/such/directory";
+  try {
+    expect(await failure(startScripted())).toMatchObject({
+      code: "WORKER_START_FAILED",
+      hint: expect.stringContaining("TMPDIR"),
+    });
+  } finally {
+    process.env["TMPDIR"] = before;
+  }
+});
+
+/** A socket whose owner is gone: the file stays when a process is killed. */
+async function deadSocket(path: string): Promise<void> {
+  const code = `require("node:net").createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, "SIGKILL"))`;
+  await once(spawn(process.execPath, ["-e", code]), "exit");
+}
+
+async function age(directory: string): Promise<void> {
+  const longAgo = new Date(Date.now() - 3_600_000);
+  await utimes(directory, longAgo, longAgo);
+}

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Transport } from "../../orchestrator/transport.ts";
+import { Glimpse } from "../../sdk/client.ts";
 import { startScripted, submit } from "./scripted.ts";
 
 let transport: Transport;
@@ -61,6 +62,30 @@ test("a request cancelled while it waits never reaches the worker", async () => 
       usage: { completionTokens: 0 },
     });
   }
+  for (const { request } of running) request.cancel();
+  await Promise.all(running.map((watched) => watched.ending));
+});
+
+test("an abort rejects a request that waits in the queue, as it does one that runs", async () => {
+  const running = Array.from({ length: 4 }, () => submit(transport, "slow 2000"));
+  await Promise.all(running.map((watched) => watched.tokens(1)));
+  const controller = new AbortController();
+  const stream = new Glimpse(transport, { allowHosts: new Set() }).stream({
+    prompt: "normal 5",
+    signal: controller.signal,
+  });
+  for await (const event of stream) {
+    if (event.type === "queued") break;
+  }
+  const aborted = new Glimpse(transport, { allowHosts: new Set() }).stream({
+    prompt: "normal 5",
+    signal: controller.signal,
+  });
+  const iterator = aborted[Symbol.asyncIterator]();
+  expect((await iterator.next()).value).toEqual({ type: "queued", position: 4 });
+  controller.abort(new Error("enough"));
+  await expect(aborted.result).rejects.toMatchObject({ code: "ABORTED", cause: new Error("enough") });
+  expect(await stream.result).toMatchObject({ finishReason: "cancelled" });
   for (const { request } of running) request.cancel();
   await Promise.all(running.map((watched) => watched.ending));
 });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { prepareRequest } from "../../sdk/request/prepare.ts";
 import { failure, prepare, prepareUntyped } from "./pictures.ts";
 
 const expectations: [option: string, value: unknown, message: string][] = [
@@ -75,5 +76,17 @@ describe("options on their way to the worker", () => {
     const { options, seed } = await prepare(input);
     expect(options).toEqual({ seed: 7 });
     expect(seed).toBe(7);
+  });
+
+  it.each([
+    ["the caller's", 3],
+    ["a drawn one", undefined],
+  ])("tell the seed at once, %s, also of a request that fails while its pictures are read", async (_whose, seed) => {
+    const told: number[] = [];
+    const context = { allowHosts: new Set<string>(), newSeed: () => 7, onSeed: (used: number) => told.push(used) };
+    const call = prepareRequest({ prompt: "?", images: ["no/such.png"], seed }, context);
+    expect(told).toEqual([seed ?? 7]);
+    expect(await failure(call)).toMatchObject({ code: "FILE_NOT_FOUND" });
+    expect(told).toHaveLength(1);
   });
 });

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
+import { parseAllowHosts } from "../../sdk/media/allow-hosts.ts";
 import { fetchLimits } from "../../sdk/media/fetch.ts";
 import type { GenerateInput } from "../../sdk/request/input.ts";
 import { type PreparedRequest, prepareRequest } from "../../sdk/request/prepare.ts";
@@ -34,7 +35,8 @@ export function prepare(
   input: GenerateInput,
   { allowHosts = [] as readonly string[], limits = {}, signal = undefined as AbortSignal | undefined } = {},
 ): Promise<PreparedRequest> {
-  return prepareRequest(input, { allowHosts, signal, newSeed: () => 7 }, { ...fetchLimits, ...limits });
+  const context = { allowHosts: parseAllowHosts(allowHosts), signal, newSeed: () => 7 };
+  return prepareRequest(input, context, { ...fetchLimits, ...limits });
 }
 
 /** Passes what TypeScript would refuse, as a JavaScript program may. */

@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, openAsBlob, truncateSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
+import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
 import { MAX_MEDIA_BYTES } from "../../protocol/codec.ts";
 import { type ImageSource, image, video } from "../../sdk/media/image.ts";
@@ -88,13 +89,32 @@ describe("image() and video()", () => {
       () => video({ frames: [png], framerate: 1 } as never),
       'video: expected only frames, fps, got "framerate"',
     ],
-    ["a URL that is none", () => image("http://"), 'source: expected a URL that can be parsed, got "http://"'],
+    [
+      "a URL that is none",
+      () => image("http://"),
+      "source: expected a URL that can be parsed, got another text of http:",
+    ],
     ["a file URL of another machine", () => image("file://server/a.png"), "expected a file URL with an absolute path"],
   ];
   it.each(mistakes)("refuse %s at once", (_name, make, message) => {
     expect(make).toThrow(
       expect.objectContaining({ code: "INVALID_REQUEST", message: expect.stringContaining(message) }),
     );
+  });
+
+  it.each([
+    ["a URL that cannot be parsed", "http://user:hunter2@[bad/x"],
+    ["a scheme that is not fetched", "ftp://user:hunter2@host/x?token=s3cret"],
+    ["a file URL of another machine", "file://user:hunter2@host/x?token=s3cret"],
+    ["a file URL that cannot be parsed", "file://user:hunter2@[bad/x"],
+  ])("refuse %s without repeating the secrets in it", (_name, url) => {
+    const refused = (): unknown => image(url);
+    expect(refused).toThrow(expect.objectContaining({ name: "GlimpseError" }));
+    try {
+      refused();
+    } catch (error) {
+      expect(inspect(error)).not.toMatch(/hunter2|s3cret/);
+    }
   });
 
   it.each(["ftp://host/a.png", "s3://bucket/a.png", "blob:nodedata:1", "javascript://x"])("do not go to %s", (url) => {

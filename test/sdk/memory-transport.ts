@@ -5,6 +5,7 @@ export const worker: WorkerInfo = {
   id: "worker-0",
   pid: 4242,
   state: "ready",
+  exit: undefined,
   device: { kind: "cpu", id: "cpu", name: "a processor" },
   model: "embedded",
   dtype: "float32",

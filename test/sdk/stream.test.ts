@@ -11,7 +11,7 @@ const text = (value: string): Part => ({ kind: "text", text: value });
 
 function start(input: Partial<Parameters<Glimpse["stream"]>[0]> = {}) {
   const transport = new MemoryTransport();
-  const glm = new Glimpse(transport, { allowHosts: [] });
+  const glm = new Glimpse(transport, { allowHosts: new Set() });
   const stream = glm.stream({ prompt: "what is this?", ...input } as Parameters<Glimpse["stream"]>[0]);
   return { transport, stream };
 }
@@ -154,9 +154,44 @@ test("a stream is no promise, so an async function may return it", async () => {
 
 test("a wrong option is an error of the request, not a throw of stream()", async () => {
   const transport = new MemoryTransport();
-  const glm = new Glimpse(transport, { allowHosts: [] });
+  const glm = new Glimpse(transport, { allowHosts: new Set() });
   for (const input of [undefined, {}, { prompt: "" }, { prompt: "x", temperature: -1 }, { prompt: "x", signal: 1 }]) {
     await expect(glm.generate(input as never)).rejects.toMatchObject({ name: "GlimpseError", code: "INVALID_REQUEST" });
   }
   expect(transport.requests).toEqual([]);
+});
+
+test("two readers of one iterator both get something, or both hear of the end", async () => {
+  const { transport, stream } = start();
+  const { emit } = await transport.request();
+  const iterator = stream[Symbol.asyncIterator]();
+  const reads = [iterator.next(), iterator.next(), iterator.next(), iterator.next()];
+  emit({ type: "tokens", ids: [1], parts: [text("a")] });
+  emit({ type: "tokens", ids: [2], parts: [text("b")] });
+  emit(done("stop"));
+  const results = await Promise.all(reads);
+  expect(results.map(({ value }) => value?.type)).toEqual(["text", "text", "finish", undefined]);
+});
+
+test("a request that fails while its pictures are read reports the seed that it was given", async () => {
+  const { stream } = start({ seed: 7, images: ["/no/such/file.png"] } as never);
+  await expect(stream.result).rejects.toMatchObject({ code: "FILE_NOT_FOUND", partial: { seed: 7 } });
+});
+
+test("many requests may share one signal without a warning of Node's", async () => {
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error) => warnings.push(warning);
+  process.on("warning", onWarning);
+  const controller = new AbortController();
+  const transport = new MemoryTransport();
+  const glm = new Glimpse(transport, { allowHosts: new Set() });
+  const streams = Array.from({ length: 30 }, () => glm.stream({ prompt: "x", signal: controller.signal }));
+  await transport.request();
+  controller.abort();
+  const endings = await Promise.allSettled(streams.map((stream) => stream.result));
+  // Node emits its warnings in a later tick.
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off("warning", onWarning);
+  expect(endings.every(({ status }) => status === "rejected")).toBe(true);
+  expect(warnings).toEqual([]);
 });

@@ -1,4 +1,4 @@
-import { GlimpseError } from "../../protocol/errors.ts";
+import { GlimpseError } from "../protocol/errors.ts";
 
 /** An option or input that is not what the call accepts: which one, what was expected, what came. */
 export function invalid(what: string, expected: string, got: unknown, hint?: string): GlimpseError {
@@ -7,15 +7,13 @@ export function invalid(what: string, expected: string, got: unknown, hint?: str
 
 const SHOWN_CHARACTERS = 60;
 
-/** A value as an error message shows it: short, and never the contents of an object. */
+/** A value as an error message shows it: short, and never the contents of an object or a URL. */
 export function describe(value: unknown): string {
   switch (typeof value) {
     case "undefined":
       return "nothing";
     case "string":
-      return value.length > SHOWN_CHARACTERS
-        ? `${JSON.stringify(value.slice(0, SHOWN_CHARACTERS))}… (${value.length} characters)`
-        : JSON.stringify(value);
+      return describeText(value);
     case "object":
       return value === null ? "null" : describeObject(value);
     case "function":
@@ -23,6 +21,14 @@ export function describe(value: unknown): string {
     default:
       return String(value);
   }
+}
+
+/** Of a URL only the scheme: the rest of it may hold secrets. */
+function describeText(text: string): string {
+  const scheme = /^\s*([a-z][a-z0-9+.-]{0,30}:\/\/|https?:)/i.exec(text)?.[1];
+  if (scheme !== undefined) return `a text that begins with ${scheme}`;
+  if (text.length <= SHOWN_CHARACTERS) return JSON.stringify(text);
+  return `${JSON.stringify(text.slice(0, SHOWN_CHARACTERS))}… (${text.length} characters)`;
 }
 
 function describeObject(value: object): string {
