@@ -27,8 +27,12 @@ export function ensureNodeModules() {
   // Optional packages are for one platform each: at most a few of them are installed.
   const count = [...lock.values()].filter(({ optional }) => !optional).length;
   process.stderr.write(`Installing the ${count} JavaScript packages of package-lock.json (about 240 MB)\n`);
+  // tsx is a development package, and NODE_ENV=production or npm's configuration may leave those out.
   // npm's own report goes to stderr: stdout belongs to the command that was asked for.
-  const npm = spawnSync("npm", ["ci", "--no-audit", "--no-fund"], { cwd: root, stdio: ["ignore", 2, 2] });
+  const npm = spawnSync("npm", ["ci", "--include=dev", "--no-audit", "--no-fund"], {
+    cwd: root,
+    stdio: ["ignore", 2, 2],
+  });
   if (npm.error)
     refuse(`npm could not be started: ${npm.error.message}`, "npm comes with Node: see that it is on PATH");
   if (npm.status !== 0) refuse("npm ci did not succeed", "mend what npm names above, then run this again");

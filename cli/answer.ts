@@ -1,14 +1,29 @@
 import type { GenerateResult, GenerationStream, Warning } from "../sdk/index.ts";
-import { dim, type Output, printable } from "./terminal.ts";
+import { type Output, print } from "./terminal.ts";
 
 /**
  * Prints a stream as it comes: the thinking dimmed, then the answer. Where stdout is no terminal it gets the answer
  * alone, and the thinking goes to stderr.
  */
 export async function printAnswer(stream: GenerationStream): Promise<GenerateResult> {
-  const answer = new Section(process.stdout, (text) => text);
-  const thinkingOutput = process.stdout.isTTY ? process.stdout : process.stderr;
-  const thinking = new Section(thinkingOutput, (text) => dim(text, thinkingOutput));
+  const answer = new Section(process.stdout, "plain");
+  const thinking = new Section(process.stdout.isTTY ? process.stdout : process.stderr, "dim");
+  try {
+    await printEvents(stream, thinking, answer);
+  } finally {
+    // Also where the stream breaks off: what comes next begins on a line of its own.
+    thinking.end("\n");
+    answer.end("\n");
+  }
+  const result = await stream.result;
+  if (result.finishReason === "length") {
+    const spent = result.usage.completionTokens;
+    print(process.stderr, `glimpse: the answer was cut after ${spent} tokens; --max-new-tokens allows more\n`);
+  }
+  return result;
+}
+
+async function printEvents(stream: GenerationStream, thinking: Section, answer: Section): Promise<void> {
   for await (const event of stream) {
     switch (event.type) {
       case "thinking":
@@ -29,37 +44,29 @@ export async function printAnswer(stream: GenerationStream): Promise<GenerateRes
         event satisfies never;
     }
   }
-  thinking.end("\n");
-  answer.end("\n");
-  const result = await stream.result;
-  if (result.finishReason === "length") {
-    const spent = result.usage.completionTokens;
-    process.stderr.write(`glimpse: the answer was cut after ${spent} tokens; --max-new-tokens allows more\n`);
-  }
-  return result;
 }
 
 function printWarning({ message }: Pick<Warning, "message">): void {
-  process.stderr.write(`glimpse: warning: ${printable(message, process.stderr)}\n`);
+  print(process.stderr, `glimpse: warning: ${message}\n`);
 }
 
 class Section {
   readonly #output: Output;
-  readonly #style: (text: string) => string;
+  readonly #style: "plain" | "dim";
   #open = false;
 
-  constructor(output: Output, style: (text: string) => string) {
+  constructor(output: Output, style: "plain" | "dim") {
     this.#output = output;
     this.#style = style;
   }
 
   write(text: string): void {
     this.#open = true;
-    this.#output.write(this.#style(printable(text, this.#output)));
+    print(this.#output, text, this.#style);
   }
 
   end(lines: string): void {
-    if (this.#open) this.#output.write(lines);
+    if (this.#open) print(this.#output, lines);
     this.#open = false;
   }
 }

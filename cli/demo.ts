@@ -4,23 +4,25 @@ import type { GenerateResult } from "../sdk/index.ts";
 import { printAnswer } from "./answer.ts";
 import { start } from "./describe.ts";
 import { exitCodes, reportFailure } from "./failure.ts";
-import { Interruption } from "./interruption.ts";
-import { dim } from "./terminal.ts";
+import type { Interruption } from "./interruption.ts";
+import { print } from "./terminal.ts";
 
 const prompt = "Describe this image.";
 
 /** `glimpse demo`: the bundled picture, described by the embedded model; resolves to the exit code. */
-export async function demo(): Promise<number> {
-  const interruption = new Interruption();
+export async function demo(interruption: Interruption): Promise<number> {
   const { signal } = interruption;
   try {
     await using glm = await start({ prompt }, signal);
-    process.stdout.write(`${dim(`${relative(process.cwd(), demoPicture)}: ${prompt}`, process.stdout)}\n\n`);
+    print(process.stdout, `${relative(process.cwd(), demoPicture)}: ${prompt}`, "dim");
+    print(process.stdout, "\n\n");
     const result = await printAnswer(glm.stream({ prompt, images: [demoPicture], signal }));
-    process.stdout.write(`\n${dim(summary(result), process.stdout)}\n`);
-    return interruption.exitCode ?? exitCodes.good;
+    print(process.stdout, "\n");
+    print(process.stdout, summary(result), "dim");
+    print(process.stdout, "\n");
+    return exitCodes.good;
   } catch (error) {
-    return interruption.exitCode ?? reportFailure(error);
+    return interruption.happened ? exitCodes.failed : reportFailure(error);
   }
 }
 

@@ -1,23 +1,31 @@
-import { type GenerateResult, type Glimpse, launch } from "../sdk/index.ts";
+import { type GenerateInput, type GenerateResult, type Glimpse, launch } from "../sdk/index.ts";
+import { parseAllowHosts } from "../sdk/media/allow-hosts.ts";
+import { prepareRequest } from "../sdk/request/prepare.ts";
 import { printAnswer } from "./answer.ts";
 import { ensureEnvironment } from "./environment.ts";
 import { exitCodes, explain, reportFailure } from "./failure.ts";
-import { Interruption } from "./interruption.ts";
+import type { Interruption } from "./interruption.ts";
 import { showLoading } from "./loading.ts";
 import type { DescribeOptions } from "./options.ts";
 import { ProgressDisplay } from "./progress.ts";
+import { print } from "./terminal.ts";
 
 /** `glimpse describe`: describes one picture after the other, and resolves to the exit code. */
-export async function describe(pictures: readonly string[], options: DescribeOptions): Promise<number> {
-  const interruption = new Interruption();
+export async function describe(
+  pictures: readonly string[],
+  options: DescribeOptions,
+  interruption: Interruption,
+): Promise<number> {
   const task = new Description(pictures, options, interruption);
   try {
+    await task.checkWithoutModel();
+    if (!task.needsModel) return task.exitCode;
     await using glm = await start(options, interruption.signal);
     await task.run(glm);
   } catch (error) {
     task.failAll(error);
   }
-  return interruption.exitCode ?? task.exitCode;
+  return task.exitCode;
 }
 
 /** Sets up the Python environment if need be, and loads the model, both shown on stderr. */
@@ -46,6 +54,8 @@ class Description {
   readonly #pictures: readonly string[];
   readonly #options: DescribeOptions;
   readonly #interruption: Interruption;
+  /** What is wrong with a picture, as far as that is known without a model. */
+  readonly #known = new Map<string, unknown>();
 
   constructor(pictures: readonly string[], options: DescribeOptions, interruption: Interruption) {
     this.#pictures = pictures;
@@ -53,13 +63,34 @@ class Description {
     this.#interruption = interruption;
   }
 
+  /**
+   * Finds what a model is not needed for: loading one may take minutes, a wrong option or path is known at once. URLs
+   * are left for later, so that nothing is fetched twice. Throws for what concerns every picture.
+   */
+  async checkWithoutModel(): Promise<void> {
+    const context = { allowHosts: parseAllowHosts(this.#options.allowHost ?? []), newSeed: () => 0 };
+    await prepareRequest(this.#request([]), { ...context, signal: this.#interruption.signal });
+    for (const picture of this.#pictures.filter((name) => !/^https?:/i.test(name))) {
+      await prepareRequest(this.#request([picture]), { ...context, signal: this.#interruption.signal }).catch(
+        (error: unknown) => this.#known.set(picture, error),
+      );
+    }
+    if (this.needsModel) return;
+    for (const picture of this.#pictures) this.#fail(picture, this.#known.get(picture));
+  }
+
+  get needsModel(): boolean {
+    return this.#pictures.some((picture) => !this.#known.has(picture));
+  }
+
   async run(glm: Glimpse): Promise<void> {
     for (const [index, picture] of this.#pictures.entries()) {
-      if (this.#interruption.exitCode !== undefined) return;
+      if (this.#interruption.happened) return;
       if (!this.#options.json && this.#pictures.length > 1) {
-        process.stdout.write(`${index > 0 ? "\n" : ""}==> ${picture} <==\n`);
+        print(process.stdout, `${index > 0 ? "\n" : ""}==> ${picture} <==\n`);
       }
       try {
+        if (this.#known.has(picture)) throw this.#known.get(picture);
         await this.#describe(glm, picture);
       } catch (error) {
         this.#fail(picture, error);
@@ -69,26 +100,20 @@ class Description {
 
   /** For what happens before the first picture: none of them gets a description. */
   failAll(error: unknown): void {
-    if (this.#interruption.exitCode !== undefined) return;
+    if (this.#interruption.happened) return;
     this.exitCode = reportFailure(error);
     if (!this.#options.json) return;
     for (const picture of this.#pictures) printJson({ picture, error: explain(error) });
   }
 
-  async #describe(glm: Glimpse, picture: string): Promise<GenerateResult> {
+  #request(images: string[]): GenerateInput {
     const { prompt, maxNewTokens, temperature, topP, topK, repetitionPenalty, seed, stop } = this.#options;
-    const stream = glm.stream({
-      prompt,
-      images: [picture],
-      maxNewTokens,
-      temperature,
-      topP,
-      topK,
-      repetitionPenalty,
-      seed,
-      stop,
-      signal: this.#interruption.signal,
-    });
+    const { signal } = this.#interruption;
+    return { prompt, images, maxNewTokens, temperature, topP, topK, repetitionPenalty, seed, stop, signal };
+  }
+
+  async #describe(glm: Glimpse, picture: string): Promise<GenerateResult> {
+    const stream = glm.stream(this.#request([picture]));
     if (!this.#options.json) return printAnswer(stream);
     const result = await stream.result;
     printJson({ picture, ...result });
@@ -96,12 +121,12 @@ class Description {
   }
 
   #fail(picture: string, error: unknown): void {
-    if (this.#interruption.exitCode !== undefined) return;
+    if (this.#interruption.happened) return;
     this.exitCode = Math.max(this.exitCode, reportFailure(error, this.#pictures.length > 1 ? picture : undefined));
     if (this.#options.json) printJson({ picture, error: explain(error) });
   }
 }
 
 function printJson(value: object): void {
-  process.stdout.write(`${JSON.stringify(value)}\n`);
+  print(process.stdout, `${JSON.stringify(value)}\n`);
 }

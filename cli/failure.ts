@@ -1,5 +1,6 @@
+import { inspect } from "node:util";
 import { GlimpseError } from "../protocol/errors.ts";
-import { printable } from "./terminal.ts";
+import { print } from "./terminal.ts";
 
 /** 141 is what a shell reports for a program whose reader has gone. */
 export const exitCodes = { good: 0, failed: 1, usage: 2, interrupted: 130, terminated: 143, readerGone: 141 } as const;
@@ -11,10 +12,11 @@ export function isDebugging(): boolean {
 /** Says on stderr what went wrong and what to do; with GLIMPSE_DEBUG also where. Returns the exit code. */
 export function reportFailure(error: unknown, about?: string): number {
   const { message, hint } = explain(error);
-  const lines = [`glimpse: ${about === undefined ? "" : `${about}: `}${message}`];
+  const subject = about === undefined || message.includes(about) ? "" : `${about}: `;
+  const lines = [`glimpse: ${subject}${message}`];
   if (hint !== undefined) lines.push(`  ${hint}`);
   if (isDebugging()) lines.push(...details(error));
-  process.stderr.write(`${printable(lines.join("\n"), process.stderr)}\n`);
+  print(process.stderr, `${lines.join("\n")}\n`);
   return GlimpseError.is(error, "INVALID_REQUEST") ? exitCodes.usage : exitCodes.failed;
 }
 
@@ -27,8 +29,9 @@ export function explain(error: unknown): { code: string; message: string; hint?:
   return { code: "UNEXPECTED", message, hint: "this is a defect of Glimpse; GLIMPSE_DEBUG=1 shows where it is" };
 }
 
+/** The stacks of an error and of what caused it; a cause may be any value, such as the last words of a process. */
 function details(error: unknown): string[] {
-  if (!(error instanceof Error)) return [];
+  if (!(error instanceof Error)) return [typeof error === "string" ? error : inspect(error)];
   const lines = [error.stack ?? ""];
   if (GlimpseError.is(error) && error.traceback !== undefined) lines.push(error.traceback);
   return error.cause === undefined ? lines : [...lines, "caused by:", ...details(error.cause)];

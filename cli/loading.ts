@@ -1,7 +1,7 @@
 import type { WorkerEvent } from "../sdk/index.ts";
 import { isDebugging } from "./failure.ts";
 import type { ProgressDisplay } from "./progress.ts";
-import { printable } from "./terminal.ts";
+import { print } from "./terminal.ts";
 
 const titles = {
   import: "Starting Python",
@@ -21,8 +21,7 @@ export function showLoading(display: ProgressDisplay): (event: WorkerEvent) => v
       case "state":
         return event.state === "ready" ? display.clear() : undefined;
       case "log":
-        if (isDebugging())
-          process.stderr.write(`${printable(`[worker ${event.worker}] ${event.line}`, process.stderr)}\n`);
+        if (isDebugging()) print(process.stderr, `[worker ${event.worker}] ${event.line}\n`);
         return;
       default:
         return event satisfies never;

@@ -1,13 +1,14 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { Command, CommanderError, Option } from "commander";
-import { packageRoot } from "../orchestrator/package-root.ts";
+import { version } from "../orchestrator/package-root.ts";
+import { Interruption } from "./interruption.ts";
 import { collect, type DescribeOptions, decimal, integer } from "./options.ts";
+
+const interruption = new Interruption();
 
 // Each command is imported when it is asked for: --help needs none of them.
 const program = new Command("glimpse")
   .description("Call GLM-4.1V on your own GPUs.")
-  .version(version(), "-V, --version")
+  .version(version, "-V, --version")
   .exitOverride()
   .showHelpAfterError("(glimpse --help shows what there is)");
 
@@ -32,7 +33,7 @@ program
   .option("--json", "print one JSON object per picture, and nothing else, on stdout")
   .action(async (pictures: string[], options: DescribeOptions) => {
     const { describe } = await import("./describe.ts");
-    process.exitCode = await describe(pictures, options);
+    process.exitCode = await describe(pictures, options, interruption);
   });
 
 program
@@ -40,7 +41,7 @@ program
   .description("describe a bundled picture with the embedded model")
   .action(async () => {
     const { demo } = await import("./demo.ts");
-    process.exitCode = await demo();
+    process.exitCode = await demo(interruption);
   });
 
 program
@@ -55,7 +56,7 @@ program
   )
   .action(async (options: { torch?: "cpu" | "cuda" | "rocm" }) => {
     const { setup } = await import("./setup.ts");
-    process.exitCode = await setup(options);
+    process.exitCode = await setup(options, interruption);
   });
 
 try {
@@ -64,9 +65,4 @@ try {
   if (!(error instanceof CommanderError)) throw error;
   // commander has said what is wrong; it ends with 1 for every usage error, and with 0 for --help and --version.
   process.exitCode = error.exitCode === 0 ? 0 : 2;
-}
-
-function version(): string {
-  const text = readFileSync(join(packageRoot, "package.json"), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
 }

@@ -1,4 +1,4 @@
-import { type Output, printable, size } from "./terminal.ts";
+import { eraseLine, type Output, print, size } from "./terminal.ts";
 
 export interface Progress {
   detail?: string | undefined;
@@ -31,7 +31,7 @@ export class ProgressDisplay {
     this.#progress = {};
     this.#startedAt = performance.now();
     this.#shownAt = this.#startedAt;
-    if (!this.#output.isTTY) this.#output.write(`${title} …\n`);
+    if (!this.#output.isTTY) print(this.#output, `${title} …\n`);
     else this.#timer = setInterval(() => this.#draw(), redrawMs).unref();
     this.#draw();
   }
@@ -41,7 +41,7 @@ export class ProgressDisplay {
     if (this.#output.isTTY || this.#title === undefined) return;
     if (performance.now() - this.#shownAt < plainMs) return;
     this.#shownAt = performance.now();
-    this.#output.write(`  ${this.#state()}\n`);
+    print(this.#output, `  ${this.#state()}\n`);
   }
 
   /** Ends the task with a line that stays. */
@@ -49,20 +49,21 @@ export class ProgressDisplay {
     if (this.#title === undefined) return;
     const line = [this.#title, result, this.#elapsed()].filter((part) => part !== "").join("  ");
     this.clear();
-    this.#output.write(`${line}\n`);
+    print(this.#output, `${line}\n`);
   }
 
   /** Ends the task, and leaves nothing of it on a terminal. */
   clear(): void {
     clearInterval(this.#timer);
-    if (this.#title !== undefined && this.#output.isTTY) this.#output.write("\r\x1b[K");
+    if (this.#title !== undefined) eraseLine(this.#output);
     this.#title = undefined;
   }
 
   #draw(): void {
     if (!this.#output.isTTY || this.#title === undefined) return;
-    const line = printable([this.#title, this.#state()].join("  "), this.#output);
-    this.#output.write(`\r\x1b[K${line.slice(0, (this.#output.columns || 80) - 1)}`);
+    const line = [this.#title, this.#state()].join("  ");
+    eraseLine(this.#output);
+    print(this.#output, line.slice(0, (this.#output.columns || 80) - 1));
   }
 
   #state(): string {

@@ -3,19 +3,28 @@ import type { WriteStream } from "node:tty";
 /** Where the command writes: a terminal, or a pipe or file. */
 export type Output = NodeJS.WriteStream & Partial<WriteStream>;
 
+/**
+ * The one way in which the command writes text, be it from a model, a server or a file's name: on a terminal it loses the
+ * control characters that would move the cursor or write to the clipboard.
+ */
+export function print(output: Output, text: string, style: "plain" | "dim" = "plain"): void {
+  const shown = output.isTTY ? withoutControls(text) : text;
+  output.write(style === "dim" && shown !== "" && hasColors(output) ? `\x1b[2m${shown}\x1b[22m` : shown);
+}
+
+/** Empties the line that the cursor is in, on a terminal. */
+export function eraseLine(output: Output): void {
+  if (output.isTTY) output.write("\r\x1b[K");
+}
+
 /** Whether `output` is a terminal that shows colours; NO_COLOR, FORCE_COLOR and TERM=dumb are honoured. */
-export function hasColors(output: Output): boolean {
+function hasColors(output: Output): boolean {
   return output.isTTY === true && output.hasColors?.() === true;
 }
 
-export function dim(text: string, output: Output): string {
-  return hasColors(output) && text !== "" ? `\x1b[2m${text}\x1b[22m` : text;
-}
-
-/** Text from a model or a server must not move the cursor or write to the clipboard: on a terminal, control characters go. */
-export function printable(text: string, output: Output): string {
+function withoutControls(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is removed.
-  return output.isTTY ? text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, "") : text;
+  return text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, "");
 }
 
 /** Bytes in the units that pip and disks use: 1 kB is 1000 bytes. */

@@ -13,7 +13,7 @@ const SOCKETS = ["control", "data"];
 const LONGEST_SOCKET_PATH = 103;
 const LONGEST_NAME = "/glimpse-XXXXXX/control".length;
 /** Younger directories may belong to an orchestrator that has not bound its sockets yet. */
-const STALE_AFTER_MS = 60_000;
+const STALE_AFTER_MS = 5_000;
 
 export interface SocketDirectory {
   control: string;

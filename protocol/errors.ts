@@ -64,10 +64,10 @@ export class GlimpseError<Partial = unknown> extends Error {
   declare readonly requestId?: string;
   declare readonly partial?: Partial;
   declare readonly traceback?: string;
-  readonly [brand] = true;
-
   constructor(code: ErrorCode, message: string, details: GlimpseErrorDetails<Partial> = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    // Not enumerable, so that a printed error shows what there is to read.
+    Object.defineProperty(this, brand, { value: true });
     this.code = code;
     this.retryable = errorCodes[code].retryable;
     if (details.hint !== undefined) this.hint = details.hint;
@@ -77,8 +77,8 @@ export class GlimpseError<Partial = unknown> extends Error {
   }
 
   /** Whether `error` is a GlimpseError and, if `code` is given, has that code. */
-  static is(error: unknown, code?: ErrorCode): error is GlimpseError {
+  static is<Code extends ErrorCode>(error: unknown, code?: Code): error is GlimpseError & { readonly code: Code } {
     if (!(error instanceof Error) || !(brand in error)) return false;
-    return code === undefined || (error as GlimpseError).code === code;
+    return code === undefined || ("code" in error && error.code === code);
   }
 }

@@ -25,12 +25,15 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
   #settle!: { resolve: (result: GenerateResult) => void; reject: (error: GlimpseError) => void };
   readonly #preparing = new AbortController();
   readonly #letGo: () => void;
+  /** The stack of the call, which an error shows in the place of its own: that of the event loop helps nobody. */
+  readonly #calledFrom: { stack?: string } = {};
   #request: SubmittedRequest | undefined;
   #cancelled = false;
   #ended = false;
   #iterated = false;
 
   constructor(transport: Transport, input: GenerateInput, allowHosts: ReadonlySet<string>) {
+    Error.captureStackTrace(this.#calledFrom, GenerationStream);
     const requestId = randomUUID();
     this.#generation = new Generation(requestId);
     this.result = new Promise((resolve, reject) => {
@@ -110,6 +113,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
   #fail(error: GlimpseError, media?: number): void {
     if (!this.#end()) return;
     const complete = this.#generation.error(error, media);
+    complete.stack = `${complete.name}: ${complete.message}\n${this.#calledFrom.stack?.split("\n").slice(1).join("\n")}`;
     this.#buffer.fail(complete);
     this.#settle.reject(complete);
   }

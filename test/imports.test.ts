@@ -41,6 +41,37 @@ function importsOf(file: string): Import[] {
   });
 }
 
+/** A folder inside a room as a whole, or a file that lies in the room itself. */
+function unitOf(file: string): string {
+  const directory = dirname(file);
+  return directory === roomOf(file) ? file : directory;
+}
+
+/** Units that, one importing the next, come back to where they began; undefined when there are none. */
+function findCycle(): string[] | undefined {
+  const targets = new Map<string, Set<string>>();
+  for (const { file, target, isOurs } of imports) {
+    const [from, to] = [unitOf(file), unitOf(target)];
+    if (isOurs && from !== to) targets.set(from, (targets.get(from) ?? new Set()).add(to));
+  }
+  const done = new Set<string>();
+  const visit = (unit: string, path: string[]): string[] | undefined => {
+    if (path.includes(unit)) return [...path.slice(path.indexOf(unit)), unit];
+    if (done.has(unit)) return undefined;
+    for (const target of targets.get(unit) ?? []) {
+      const cycle = visit(target, [...path, unit]);
+      if (cycle !== undefined) return cycle;
+    }
+    done.add(unit);
+    return undefined;
+  };
+  for (const unit of targets.keys()) {
+    const cycle = visit(unit, []);
+    if (cycle !== undefined) return cycle;
+  }
+  return undefined;
+}
+
 function allowed(room: string): readonly string[] {
   return [room, ...(others[room] ?? order.slice(order.indexOf(room) + 1))];
 }
@@ -59,6 +90,10 @@ describe("imports", () => {
       ({ file, target, isOurs }) => isOurs && !allowed(roomOf(file)).includes(roomOf(target)),
     );
     expect(against).toEqual([]);
+  });
+
+  test("go one way inside a room too: its folders and files do not import each other in a circle", () => {
+    expect(findCycle()).toBeUndefined();
   });
 
   test("of zeromq stand in one file", () => {

@@ -26,13 +26,14 @@ function inProject(command: string, args: string[]) {
 }
 
 describe("the package, installed in an empty project", () => {
-  test("holds the worker, the embedded model and the locks, and no tests", () => {
+  test("holds the worker, the embedded model, the locks and the licence, and nothing of the tests", () => {
     const installed = join(project, "node_modules", "glimpse");
     const files = readdirSync(installed, { recursive: true, encoding: "utf8" }).filter(
       (file) => !file.startsWith("node_modules"),
     );
     expect(files).toEqual(
       expect.arrayContaining([
+        "LICENSE",
         "dist/sdk/index.js",
         "dist/sdk/index.d.ts",
         "examples/pictures/shapes.png",
@@ -42,6 +43,7 @@ describe("the package, installed in an empty project", () => {
       ]),
     );
     expect(files.filter((file) => /test|__pycache__|\.ts$/.test(file) && !file.endsWith(".d.ts"))).toEqual([]);
+    expect(files.filter((file) => file.includes("vectors"))).toEqual([]);
   });
 
   test("can be imported by its name", async () => {

@@ -9,6 +9,8 @@ import { prepare } from "./prepare.mjs";
 const python = await prepare();
 const reports = mkdtempSync(join(tmpdir(), "glimpse-test-"));
 process.on("exit", () => rmSync(reports, { recursive: true, force: true }));
+// What the tests leave behind goes with it.
+process.env.TMPDIR = reports;
 
 function run(command, args, cwd) {
   const { status, signal, error } = spawnSync(command, args, { cwd, stdio: ["ignore", "inherit", "inherit"] });

@@ -28,9 +28,10 @@ export class EnvironmentBuilder {
     this.#options = options;
   }
 
-  async makeAnew(): Promise<void> {
+  /** `earlier` is the build of torch that was there before, which a new lock is no reason to change. */
+  async makeAnew(earlier: TorchBuild | undefined): Promise<void> {
     const base = await findInterpreter();
-    const torch = this.#options.torch ?? (await detectTorchBuild());
+    const torch = this.#options.torch ?? earlier ?? (await detectTorchBuild());
     await this.#makeVenv(base);
     await this.#install("pip", "pip", ["--progress-bar", "off", ...locked(requirements.pip)]);
     await this.#installRuntime();
@@ -92,8 +93,19 @@ export class EnvironmentBuilder {
     });
   }
 
+  /** Whether what is there can be imported, and torch is the build that it is said to be. */
+  async works(build: TorchBuild): Promise<boolean> {
+    try {
+      await this.#check(build);
+      return true;
+    } catch (error) {
+      if (GlimpseError.is(error, "SETUP_FAILED")) return false;
+      throw error;
+    }
+  }
+
   async #check(build: TorchBuild): Promise<void> {
-    await this.#step("check", "Checking what was installed", async () => {
+    await this.#step("check", "Checking what is installed", async () => {
       const code = "import torch, transformers, zmq, msgspec, PIL; print(torch.version.cuda, torch.version.hip)";
       const { failed, stdout, stderr } = await execa(this.#python, ["-I", "-c", code], {
         stdin: "ignore",

@@ -3,7 +3,7 @@ import { GlimpseError } from "../../protocol/errors.ts";
 import { installPythonHint, installVenvHint } from "./system-packages.ts";
 
 /** The versions that the pinned packages are locked for, the preferred one first. */
-export const supportedMinors = ["3.12", "3.11"] as const;
+const supportedMinors = ["3.12", "3.11"] as const;
 
 const candidates = [...supportedMinors.map((minor) => `python${minor}`), "python3", "python"];
 
@@ -44,7 +44,7 @@ export async function probe(command: string, env = process.env): Promise<Interpr
   return { path, version, canMakeVenv: venv === "venv" };
 }
 
-function isSupported({ version }: Interpreter): boolean {
+export function isSupported({ version }: Pick<Interpreter, "version">): boolean {
   return supportedMinors.some((minor) => version.startsWith(`${minor}.`));
 }
 

@@ -1,7 +1,7 @@
 import { execa } from "execa";
 import { PipOutput, type PipProgress } from "./pip-output.ts";
 
-export interface PipRun {
+interface PipRun {
   python: string;
   args: string[];
   signal?: AbortSignal | undefined;

@@ -1,7 +1,7 @@
 import { access, constants } from "node:fs/promises";
 import { resolve } from "node:path";
 import { GlimpseError } from "../../protocol/errors.ts";
-import { probe } from "./interpreter.ts";
+import { isSupported, probe } from "./interpreter.ts";
 import { environmentDirectory, pythonOf, readStamp, runtimeLock } from "./location.ts";
 
 /** The interpreter that the user named, which is used as it is: `python`, else GLIMPSE_PYTHON. */
@@ -30,8 +30,7 @@ export async function resolvePython(python?: string, env = process.env): Promise
       },
     );
   }
-  const [major = 0, minor = 0] = interpreter.version.split(".").map(Number);
-  if (major !== 3 || minor < 11) {
+  if (!isSupported(interpreter)) {
     throw new GlimpseError(
       "PYTHON_UNSUPPORTED",
       `${source} must be Python 3.11 or 3.12; ${named} is ${interpreter.version}`,

@@ -36,6 +36,8 @@ export interface SetupOptions {
   torch?: TorchBuild | undefined;
   /** Whether the packages that the tests and checks need are installed too. */
   development?: boolean | undefined;
+  /** Whether an environment that claims to be complete is tried out, and made anew if it does not work. */
+  verify?: boolean | undefined;
   /** Where the environment is or will be. Default: `environmentDirectory()`. */
   directory?: string | undefined;
   signal?: AbortSignal | undefined;

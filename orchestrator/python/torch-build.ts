@@ -10,7 +10,7 @@ export const torchBuilds = ["cpu", "cuda", "rocm"] as const;
 export type TorchBuild = (typeof torchBuilds)[number];
 
 /** One way to get a build: arguments of `pip install`. */
-export type TorchSource = readonly string[];
+type TorchSource = readonly string[];
 
 const ownIndex = "https://download.pytorch.org/whl";
 /** The newest ROCm that PyTorch built this version for. */

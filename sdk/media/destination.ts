@@ -40,7 +40,7 @@ export async function checkDestination(
     url,
     "a host on the public internet",
     hidden.address,
-    `allowHosts: ["${hostAndPort(url)}"] permits it.`,
+    `allowHosts: ["${hostAndPort(url)}"] permits it (--allow-host ${hostAndPort(url)} in the shell).`,
   );
 }
 

@@ -4,6 +4,8 @@ import { MAX_MEDIA_BYTES } from "../../protocol/codec.ts";
 import { GlimpseError } from "../../protocol/errors.ts";
 import { tooLarge } from "./format.ts";
 
+const PIPE = "it is a pipe, socket or device";
+
 /** The bytes of a regular file of at most MAX_MEDIA_BYTES. */
 export async function readPictureFile(path: string, signal: AbortSignal): Promise<Uint8Array> {
   try {
@@ -22,7 +24,7 @@ export async function readPictureFile(path: string, signal: AbortSignal): Promis
 
 async function readRegularFile(file: FileHandle, path: string, signal: AbortSignal): Promise<Uint8Array> {
   const stat = await file.stat();
-  if (!stat.isFile()) throw notFound(path, stat.isDirectory() ? "a directory" : "a pipe, socket or device");
+  if (!stat.isFile()) throw notFound(path, stat.isDirectory() ? "it is a directory" : PIPE);
   if (stat.size > MAX_MEDIA_BYTES) throw tooLarge(path, stat.size);
   return readToEnd(file, path, signal);
 }
@@ -44,20 +46,20 @@ function reason(code: string | undefined): string {
   switch (code) {
     case "ENOENT":
     case "ENOTDIR":
-      return "nothing";
+      return "there is no such file";
     case "EACCES":
     case "EPERM":
-      return "one without permission to read it";
+      return "there is no permission to read it";
     case "ENXIO":
-      return "a pipe, socket or device";
+      return PIPE;
     default:
-      return `the error ${code}`;
+      return `the system says ${code}`;
   }
 }
 
 function notFound(path: string, got: string): GlimpseError {
   const shown = path.length > 300 ? `${path.slice(0, 300)}…` : path;
-  return new GlimpseError("FILE_NOT_FOUND", `${shown}: expected a file that can be read, got ${got}`, {
+  return new GlimpseError("FILE_NOT_FOUND", `${shown}: expected a file that can be read; ${got}`, {
     hint: hint(path),
   });
 }

@@ -60,5 +60,8 @@ export function video(input: VideoInput): VideoRef {
 
 export function toVideo(value: unknown, at: string): VideoSource {
   if (isRecord(value) && videoKey in value) return value[videoKey] as VideoSource;
-  throw invalid(at, "what video({ frames, fps }) returned", value, "Video files cannot be read: pass their frames.");
+  const hint = isRecord(value)
+    ? "Wrap it: video({ frames, fps })."
+    : "Video files are not read: pass their frames, as video({ frames, fps }).";
+  throw invalid(at, "what video({ frames, fps }) returned", value, hint);
 }

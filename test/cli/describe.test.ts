@@ -30,6 +30,19 @@ describe("glimpse describe", () => {
     expect(exitCode).toBe(1);
   });
 
+  test.each([
+    [1, ["/nowhere/picture.png"], "no such file"],
+    [1, ["/nowhere/picture.png", "/nowhere/other.png"], "no such file"],
+    [2, [picture, "--prompt", ""], "prompt"],
+    [2, [picture, "--top-p", "3"], "topP"],
+    [2, [picture, "--allow-host", "127.0.0.1"], "allowHosts"],
+  ])("what needs no model is said before one is loaded (exit code %i): %j", async (code, args, message) => {
+    const { exitCode, stdout, stderr } = await glimpse("describe", ...args);
+    expect(stderr).toContain(message);
+    expect(stderr).not.toMatch(/Python|weights/);
+    expect({ exitCode, stdout }).toEqual({ exitCode: code, stdout: "" });
+  });
+
   test("several pictures have a heading each", async () => {
     const { stdout } = await glimpse("describe", picture, picture);
     expect(stdout).toBe(`==> ${picture} <==\n${answer}\n\n==> ${picture} <==\n${answer}`);

@@ -28,10 +28,10 @@ test("requests beyond the worker's slots wait in line and hear their place", asy
   const running = Array.from({ length: 4 }, () => submit(transport, "slow 2000"));
   await Promise.all(running.map((watched) => watched.tokens(1)));
   const [first, second] = [submit(transport, "normal 1"), submit(transport, "normal 1")];
+  expect(await first.first).toEqual({ type: "queued", position: 4 });
+  expect(await second.first).toEqual({ type: "queued", position: 5 });
   for (const { request } of running) request.cancel();
   await Promise.all([...running, first, second].map((watched) => watched.ending));
-  expect(first.events[0]).toEqual({ type: "queued", position: 4 });
-  expect(second.events[0]).toEqual({ type: "queued", position: 5 });
   for (const { events } of [first, second]) {
     expect(events.filter((event) => event.type === "queued").at(-1)).toEqual({ type: "queued", position: 0 });
     expect(events.at(-1)).toMatchObject({ type: "done", finishReason: "stop" });
@@ -53,7 +53,7 @@ test("a request cancelled while it waits never reaches the worker", async () => 
   const waiting = submit(transport, "normal 5");
   const atOnce = submit(transport, "normal 5");
   atOnce.request.cancel();
-  await new Promise((resolve) => setImmediate(resolve));
+  await waiting.first;
   waiting.request.cancel();
   for (const { ending } of [waiting, atOnce]) {
     expect(await ending).toMatchObject({

@@ -27,6 +27,8 @@ export interface Watched {
   ending: Promise<Extract<RequestEvent, { type: "done" | "error" }>>;
   /** Resolves when `count` tokens have come. */
   tokens(count: number): Promise<void>;
+  /** Resolves with the first event. */
+  first: Promise<RequestEvent>;
 }
 
 let requests = 0;
@@ -40,6 +42,10 @@ export function submit(transport: Transport, script: string, options: { maxNewTo
   const ending = new Promise<Extract<RequestEvent, { type: "done" | "error" }>>((resolve) => {
     settle = resolve;
   });
+  let begin!: (event: RequestEvent) => void;
+  const first = new Promise<RequestEvent>((resolve) => {
+    begin = resolve;
+  });
   const request = transport.submit(
     {
       id: `request-${requests++}`,
@@ -50,6 +56,7 @@ export function submit(transport: Transport, script: string, options: { maxNewTo
     },
     (event) => {
       events.push(event);
+      begin(event);
       if (event.type === "tokens") received += event.ids.length;
       for (const { count, resolve } of waiting) if (received >= count) resolve();
       if (event.type === "done" || event.type === "error") settle(event);
@@ -60,7 +67,7 @@ export function submit(transport: Transport, script: string, options: { maxNewTo
       waiting.push({ count, resolve });
       if (received >= count) resolve();
     });
-  return { request, events, ending, tokens };
+  return { request, events, ending, tokens, first };
 }
 
 export function pidOf(transport: Transport): number {

@@ -127,7 +127,7 @@ describe("files that are no pictures", () => {
     const error = await failure(prepare({ prompt: "?", images: ["no/such.png"] }));
     expect(error).toMatchObject({
       code: "FILE_NOT_FOUND",
-      message: `${process.cwd()}/no/such.png: expected a file that can be read, got nothing`,
+      message: `${process.cwd()}/no/such.png: expected a file that can be read; there is no such file`,
       hint: `Relative paths start at ${process.cwd()}.`,
     });
   });
@@ -152,17 +152,17 @@ describe("files that are no pictures", () => {
     execFileSync("mkfifo", [fifo]);
     mkdirSync(join(directory, "folder.png"));
     const got = async (path: string) =>
-      (await failure(prepare({ prompt: "?", images: [path] }))).message.split(", got ")[1];
-    expect(await got(join(directory, "folder.png"))).toBe("a directory");
-    expect(await got(join(writePicture("a.png"), "b.png"))).toBe("nothing");
-    expect(await got(fifo)).toBe("a pipe, socket or device");
-    expect(await got("/dev/zero")).toBe("a pipe, socket or device");
+      (await failure(prepare({ prompt: "?", images: [path] }))).message.split("; ")[1];
+    expect(await got(join(directory, "folder.png"))).toBe("it is a directory");
+    expect(await got(join(writePicture("a.png"), "b.png"))).toBe("there is no such file");
+    expect(await got(fifo)).toBe("it is a pipe, socket or device");
+    expect(await got("/dev/zero")).toBe("it is a pipe, socket or device");
   });
 
   it.skipIf(process.getuid?.() === 0)("says that it may not read a file", async () => {
     const path = writePicture("secret.png");
     chmodSync(path, 0);
-    expect((await failure(prepare({ prompt: "?", images: [path] }))).message).toContain("without permission");
+    expect((await failure(prepare({ prompt: "?", images: [path] }))).message).toContain("no permission");
   });
 
   it("refuses a file above the limit before reading it", async () => {
@@ -199,7 +199,7 @@ describe("files that are no pictures", () => {
 
   it("says that the system failed to read a file", async () => {
     const error = await failure(prepare({ prompt: "?", images: ["/proc/self/mem"] }));
-    expect(error).toMatchObject({ code: "FILE_NOT_FOUND", message: expect.stringContaining("got the error EIO") });
+    expect(error).toMatchObject({ code: "FILE_NOT_FOUND", message: expect.stringContaining("the system says EIO") });
   });
 
   it("says that a Blob's file has changed", async () => {

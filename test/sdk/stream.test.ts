@@ -195,3 +195,8 @@ test("many requests may share one signal without a warning of Node's", async () 
   expect(endings.every(({ status }) => status === "rejected")).toBe(true);
   expect(warnings).toEqual([]);
 });
+
+test("an error shows the line that made the call", async () => {
+  const error = await start({ temperature: -1 }).stream.result.catch((reason: unknown) => reason);
+  expect((error as Error).stack).toContain("stream.test.ts");
+});

@@ -45,7 +45,7 @@ describe("the command in a fresh checkout", () => {
     expect(first.stdout).toBe("started");
     expect(first.stderr).toMatch(/^Installing the \d+ JavaScript packages .*\(about \d+ MB\)\nadded packages$/);
     await glimpse();
-    expect(readFileSync(npmLog, "utf8")).toBe(`${checkout}: ci --no-audit --no-fund\n`);
+    expect(readFileSync(npmLog, "utf8")).toBe(`${checkout}: ci --include=dev --no-audit --no-fund\n`);
   });
 
   test("it installs again when the lock names another version", async () => {

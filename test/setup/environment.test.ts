@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { beforeEach, describe, expect, test, vi } from "vitest";
@@ -55,6 +55,19 @@ describe("setting up the Python environment", () => {
     expect(torch).toContain("torch==2.13.0+cpu");
   });
 
+  test("an environment that has lost a package is made anew by a set-up that tries it out", async () => {
+    await setUp({ directory, torch: cpu });
+    writeFileSync(join(directory, "broken"), "");
+    const before = await pipCalls();
+    await setUp({ directory });
+    expect(await pipCalls()).toEqual(before);
+    await setUp({ directory, verify: true });
+    expect((await pipCalls()).length).toBe(2 * before.length);
+    expect(existsSync(join(directory, "broken"))).toBe(false);
+    await setUp({ directory, verify: true });
+    expect((await pipCalls()).length).toBe(2 * before.length);
+  });
+
   test("a second set-up installs nothing", async () => {
     await setUp({ directory, torch: cpu });
     const before = await calls(python);
@@ -84,6 +97,33 @@ describe("setting up the Python environment", () => {
     await setUp({ directory, torch: cpu });
     expect((await calls(python)).filter((line) => line === "venv")).toHaveLength(2);
     await expect(environmentPython(directory)).resolves.toBe(join(directory, "bin", "python"));
+  });
+
+  test("a new lock keeps the build of torch that was chosen", async () => {
+    await pipDoes(python, "wrong-build");
+    await setUp({ directory, torch: "cuda" });
+    const stamp = JSON.parse(readFileSync(stampPath(directory), "utf8"));
+    writeFileSync(stampPath(directory), JSON.stringify({ ...stamp, lock: "of-last-week" }));
+    await setUp({ directory });
+    expect(JSON.parse(readFileSync(stampPath(directory), "utf8"))).toEqual(stamp);
+  });
+
+  test("an environment whose Python was uninstalled is made anew", async () => {
+    await setUp({ directory, torch: cpu });
+    rmSync(join(directory, "bin", "python"));
+    await setUp({ directory });
+    expect((await calls(python)).filter((line) => line === "venv")).toHaveLength(2);
+    await expect(environmentPython(directory)).resolves.toBe(join(directory, "bin", "python"));
+  });
+
+  test("a place where nothing can be made is a named failure with the path", async () => {
+    const place = join(python, "is", "a", "file");
+    await expect(setUp({ directory: place, torch: cpu })).rejects.toMatchObject({
+      name: "GlimpseError",
+      code: "SETUP_FAILED",
+      message: expect.stringContaining(`the Python environment cannot be made at ${place}: ENOTDIR`),
+      hint: expect.stringContaining("npx glimpse setup"),
+    });
   });
 
   test("the development packages are added to an environment that is complete without them", async () => {

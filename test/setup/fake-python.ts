@@ -18,7 +18,7 @@ export async function installFakePython(
   await chmod(path, 0o755);
 }
 
-// `<path>.log` gets a line per environment made and per call of pip; `<path>.pip` says how pip behaves.
+// An environment with a file `broken` in it lacks torch. `<path>.log` gets a line per environment made and per call of pip; `<path>.pip` says how pip behaves.
 const script = (path: string, version: string, ensurepip: boolean): string => `#!/bin/sh
 log="${path}.log"
 behaviour="$(/bin/cat "${path}.pip" 2>/dev/null || echo succeed)"
@@ -43,6 +43,7 @@ case "$*" in
     echo "Progress 2500000 of 2500000"
     ;;
   "-I -c import torch"*)
+    if [ -e "\${0%/bin/python}/broken" ]; then echo "No module named torch" >&2; exit 1; fi
     if [ "$behaviour" = wrong-build ]; then echo "13.0 None"; else echo "None None"; fi
     ;;
   *)

@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { needsSetup } from "../../orchestrator/python/environment.ts";
 import { runtimeLock, stampPath } from "../../orchestrator/python/location.ts";
 import { environmentPython, resolvePython } from "../../orchestrator/python/resolve.ts";
 import { installFakePython } from "./fake-python.ts";
@@ -25,11 +26,17 @@ describe("the interpreter that workers are started with", () => {
     });
   });
 
-  test("a named interpreter that is too old is refused", async () => {
-    const bin = scratchDirectory();
-    await installFakePython(bin, "python", { version: "3.10.2" });
-    await expect(resolvePython(join(bin, "python"))).rejects.toMatchObject({ code: "PYTHON_UNSUPPORTED" });
-  });
+  test.each(["3.10.2", "3.13.0", "3.110.0", "2.7.18"])(
+    "a named interpreter of version %s is refused",
+    async (version) => {
+      const bin = scratchDirectory();
+      await installFakePython(bin, "python", { version });
+      await expect(resolvePython(join(bin, "python"))).rejects.toMatchObject({
+        code: "PYTHON_UNSUPPORTED",
+        message: `python must be Python 3.11 or 3.12; ${join(bin, "python")} is ${version}`,
+      });
+    },
+  );
 
   test("an environment whose Python was uninstalled is named, with the command that mends it", async () => {
     const directory = scratchDirectory();
@@ -39,5 +46,7 @@ describe("the interpreter that workers are started with", () => {
       code: "PYTHON_DEPS_MISSING",
       hint: "run: npx glimpse setup",
     });
+    // And the command does mend it.
+    expect(await needsSetup({ directory })).toBe(true);
   });
 });
