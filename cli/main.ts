@@ -19,7 +19,7 @@ program
   .option("--prompt <text>", "what to ask about each picture", "Describe this image.")
   .option("--model <path-or-id>", "a Glm4v checkpoint, or its id on the Hugging Face hub (default: the embedded model)")
   .option("--revision <revision>", "branch, tag or commit of an id")
-  .option("--device <device>", "auto, cpu or cuda:N (default: auto)")
+  .option("--device <device>", "auto, cpu, cuda or cuda:N (default: auto)")
   .addOption(new Option("--dtype <dtype>", "(default: auto)").choices(["auto", "float32", "bfloat16", "float16"]))
   .option("--python <path>", "an interpreter that has torch and transformers (default: the environment of the set-up)")
   .option("--max-new-tokens <n>", "(default: 8192)", integer)

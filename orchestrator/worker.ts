@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { decodeControl, decodeData, encode, MAX_HEADER_BYTES } from "../protocol/codec.ts";
 import { GlimpseError } from "../protocol/errors.ts";
 import {
@@ -50,6 +51,8 @@ export class Worker {
   #state: WorkerStateName = "starting";
   #ready: ReadyMessage | undefined;
   #exit: ExitReason | undefined;
+  /** Why the worker says that it leaves. */
+  #fault: string | undefined;
   #settleReady!: { resolve: (ready: ReadyMessage) => void; reject: (error: GlimpseError) => void };
   readonly ready: Promise<ReadyMessage>;
 
@@ -177,7 +180,10 @@ export class Worker {
       case "failed":
         return this.#fail(new GlimpseError(message.code, message.message, message));
       case "fault":
-        return this.#fail(new GlimpseError("PROTOCOL_ERROR", `the worker refused a message: ${message.message}`));
+        // It leaves by itself; what it still has to say on the data channel comes before its exit.
+        this.#fault = message.message;
+        void this.#process.stop();
+        return;
       default:
         return message satisfies never;
     }
@@ -198,6 +204,8 @@ export class Worker {
 
   async #exited(exit: ExitReason): Promise<void> {
     this.#exit = exit;
+    // What it sent before it left may still have to be read.
+    await nextTurn();
     if (this.#state === "stopping") this.#end("stopped", new GlimpseError("DISPOSED", "the worker was stopped"));
     this.#end("failed", this.#ready === undefined ? this.#diedAtStart(exit) : this.#died(exit));
     await this.#close();
@@ -226,6 +234,7 @@ export class Worker {
   }
 
   #lastWords(): string {
+    if (this.#fault !== undefined) return `it said: ${this.#fault}`;
     const tail = this.#process.stderrTail();
     return tail === "" ? "it wrote nothing to stderr" : `its last words:\n${tail}`;
   }

@@ -66,14 +66,14 @@ const wireMedia = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("video"), bytes: z.array(count).min(1), fps: z.number().positive() }),
 ]);
 
-/** What is absent comes from the checkpoint's generation_config; `temperature` 0 is greedy. */
+/** What is absent comes from the checkpoint's generation_config; a `temperature` below 1e-5 is greedy. */
 const wireOptions = z.strictObject({
   seed: z.int().min(0).max(0xffff_ffff),
   maxNewTokens: z.int().min(1).optional(),
-  temperature: z.number().min(0).optional(),
+  temperature: z.number().min(0).max(100).optional(),
   topP: z.number().gt(0).max(1).optional(),
   topK: z.int().min(1).optional(),
-  repetitionPenalty: z.number().positive().optional(),
+  repetitionPenalty: z.number().min(0.01).max(100).optional(),
   stop: z.array(z.string().min(1)).optional(),
 });
 
@@ -149,7 +149,10 @@ export const readySchema = z.strictObject({
 /** Control. The worker cannot start; it leaves after this message. */
 export const failedSchema = z.strictObject({ type: z.literal("failed"), ...failure });
 
-/** Control. A frame from the orchestrator was not a message; the worker leaves after this message. */
+/**
+ * Control. The worker leaves after this message: a frame from the orchestrator was not a message, or the engine broke in
+ * a way that no later request would survive. What is on board has no other ending.
+ */
 export const faultSchema = z.strictObject({ type: z.literal("fault"), message: z.string() });
 
 /**

@@ -16,7 +16,7 @@ export interface LaunchOptions {
   revision?: string | undefined;
   /** For gated or private ids. Default: what huggingface_hub finds (HF_TOKEN, or a login). */
   hubToken?: string | undefined;
-  /** `auto` (the first GPU, else the CPU), `cpu`, or `cuda:N`, which is torch's name for AMD GPUs too. Default: auto. */
+  /** `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`, which is torch's name for AMD GPUs too. Default: auto. */
   device?: string | undefined;
   /** Default `auto`: the checkpoint's own on a GPU, float32 on a CPU. */
   dtype?: Dtype | undefined;

@@ -89,12 +89,17 @@ def _package_versions() -> str:
 
 
 def _set_up_logging() -> None:
-    """Logs and the warnings of libraries go to stderr, and after a crash in C the Python traceback."""
+    """
+    Logs and the warnings of libraries go to stderr, and after a crash in C the Python traceback.
+
+    From WARNING on: at INFO, HTTP clients log every URL, signed ones of downloads too.
+    """
     import faulthandler
     import logging
 
     faulthandler.enable()
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    line = "%(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=line)
     logging.captureWarnings(True)
 
 

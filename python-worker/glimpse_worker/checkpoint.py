@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,13 @@ from safetensors import SafetensorError
 from transformers import AutoTokenizer, Glm4vConfig, Glm4vForConditionalGeneration, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from .engine.interface import Progress
+from .device import is_out_of_memory
 from .failure import WorkerFailure
 from .hub import download
 from .model_reference import check_model_type, local_directory
 from .preprocessing import Preprocessing, read_json, read_preprocessing
 from .prompt import Placeholders
-from .protocol import Dtype, Start
+from .protocol import Dtype, Progress, Start
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,12 @@ def open_checkpoint(start: Start, progress: Progress) -> Checkpoint:
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerFast:
-    """The tokenizer as transformers' AutoTokenizer makes it."""
+    """The tokenizer as transformers' AutoTokenizer makes it; MODEL_UNSUPPORTED when it cannot."""
     _quieten()
-    tokenizer = AutoTokenizer.from_pretrained(
-        checkpoint.directory, local_files_only=True, trust_remote_code=False
-    )
+    with _named_failures(checkpoint.directory):
+        tokenizer = AutoTokenizer.from_pretrained(
+            checkpoint.directory, local_files_only=True, trust_remote_code=False
+        )
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise WorkerFailure(
             "MODEL_UNSUPPORTED", f"{checkpoint.directory}: expected a fast tokenizer (tokenizer.json)"
@@ -74,22 +77,60 @@ def load_model(
     Raises MODEL_UNSUPPORTED when weights are damaged or missing, GPU_OUT_OF_MEMORY when they do not fit.
     """
     _quieten()
-    progress("weights", 0, checkpoint.weight_bytes)
-    try:
-        model, missing = _load(checkpoint.directory, device, dtype)
-    except SafetensorError as error:
-        raise _incomplete(checkpoint.directory, f"has damaged weights: {error}") from error
-    except torch.OutOfMemoryError as error:
-        raise WorkerFailure(
-            "GPU_OUT_OF_MEMORY",
-            f"the weights ({checkpoint.weight_bytes} bytes on disk) do not fit into the memory of {device}",
-            hint="End other programs on the device, or choose a device with more memory.",
-        ) from error
+    total = checkpoint.weight_bytes
+    progress("weights", 0, total)
+    with _named_failures(checkpoint.directory), _reported(total, progress):
+        try:
+            model, missing = _load(checkpoint.directory, device, dtype)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise WorkerFailure(
+                "GPU_OUT_OF_MEMORY",
+                f"the weights ({total} bytes on disk) do not fit into the memory of {device}",
+                hint="End other programs on the device, or choose a device with more memory.",
+            ) from error
     if missing:
         # transformers would go on with random numbers in their place.
         raise _incomplete(checkpoint.directory, f"lacks {len(missing)} of the weights, {missing[0]} first")
-    progress("weights", checkpoint.weight_bytes, checkpoint.weight_bytes)
+    progress("weights", total, total)
     return model
+
+
+@contextmanager
+def _named_failures(directory: Path) -> Iterator[None]:
+    """What transformers raises about a checkpoint, of nearly every type, as MODEL_UNSUPPORTED."""
+    try:
+        yield
+    except (WorkerFailure, MemoryError, torch.AcceleratorError):
+        raise
+    except SafetensorError as error:
+        raise _incomplete(directory, f"has damaged weights: {error}") from error
+    except Exception as error:
+        raise _incomplete(directory, f"cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _reported(total: int, progress: Progress) -> Iterator[None]:
+    """
+    Reports the loading of weights while transformers iterates over the tensors in a bar of its own; bytes
+    are the share of tensors that are done, as the bar does not know their sizes.
+    """
+
+    def bar(make: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        return count(arguments[0]) if arguments else make(*arguments, **options)
+
+    def count(tensors: Collection[Any]) -> Iterator[Any]:
+        for done, tensor in enumerate(tensors):
+            if done:
+                progress("weights", total * done // len(tensors), total)
+            yield tensor
+
+    before = logging.set_tqdm_hook(bar)
+    try:
+        yield
+    finally:
+        logging.set_tqdm_hook(before)
 
 
 def _load(
@@ -122,7 +163,8 @@ def _read(directory: Path, revision: str | None) -> Checkpoint:
         if not (directory / file).is_file():
             raise _incomplete(directory, f"has no {file}")
     check_model_type(directory / "config.json")
-    config: Any = Glm4vConfig.from_pretrained(directory, local_files_only=True)
+    with _named_failures(directory):
+        config: Any = Glm4vConfig.from_pretrained(directory, local_files_only=True)
     image, video = read_preprocessing(directory)
     return Checkpoint(
         directory=directory,
@@ -141,21 +183,31 @@ def _read(directory: Path, revision: str | None) -> Checkpoint:
 
 
 def _weights(directory: Path) -> list[Path]:
-    index = directory / "model.safetensors.index.json"
-    if index.is_file():
-        names = set(read_json(index).get("weight_map", {}).values())
-        missing = sorted(name for name in names if not (directory / name).is_file())
-        if missing:
-            raise _incomplete(
-                directory, f"lacks {len(missing)} of {len(names)} weight files, {missing[0]} first"
-            )
-        return [directory / name for name in sorted(names)]
+    # transformers looks for the single file first, too.
     single = directory / "model.safetensors"
     if single.is_file():
         return [single]
+    index = directory / f"{single.name}.index.json"
+    if index.is_file():
+        return _shards(index)
     if any(directory.glob("*.bin")) or any(directory.glob("*.pt")):
         raise _incomplete(directory, "has its weights as pickles only; Glimpse reads safetensors")
     raise _incomplete(directory, "has no model.safetensors")
+
+
+def _shards(index: Path) -> list[Path]:
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        raise _incomplete(
+            index.parent, f"has an {index.name} whose weight_map does not name a file for each weight"
+        )
+    names = sorted(set(weight_map.values()))
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if missing:
+        raise _incomplete(
+            index.parent, f"lacks {len(missing)} of {len(names)} weight files, {missing[0]} first"
+        )
+    return [index.parent / name for name in names]
 
 
 def _incomplete(directory: Path, what: str) -> WorkerFailure:

@@ -12,15 +12,19 @@ from .failure import WorkerFailure
 
 _HINT = "Run `npx glimpse setup`, or install it into the interpreter that `python` names."
 
-# What the engine imports, by module name, with the name to install and the least version that it was tested
-# with.
-_PACKAGES = {
-    "numpy": ("numpy", None),
-    "PIL": ("pillow", None),
+PACKAGES = {
+    "zmq": ("pyzmq", (27, 0)),
+    "msgspec": ("msgspec", (0, 21)),
+    "numpy": ("numpy", (2, 0)),
+    "PIL": ("pillow", (12, 0)),
     "torch": ("torch", (2, 11)),
-    "accelerate": ("accelerate", None),
+    "accelerate": ("accelerate", (1, 10)),
+    "huggingface_hub": ("huggingface_hub", (1, 31)),
+    "safetensors": ("safetensors", (0, 8)),
+    "tokenizers": ("tokenizers", (0, 23)),
     "transformers": ("transformers", (5, 17)),
 }
+"""What the worker imports, by module: the name to install and the least version, as in pyproject.toml."""
 
 
 def import_dependencies() -> dict[str, str]:
@@ -31,7 +35,7 @@ def import_dependencies() -> dict[str, str]:
     """
     # A tokenizer of transformers warns about forks otherwise; nothing here would profit from its threads.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    found = {module: _import(module, package, least) for module, (package, least) in _PACKAGES.items()}
+    found = {module: _import(module, package, least) for module, (package, least) in PACKAGES.items()}
     return {
         "python": platform.python_version(),
         "torch": found["torch"],
@@ -40,7 +44,7 @@ def import_dependencies() -> dict[str, str]:
     }
 
 
-def _import(module: str, package: str, least: tuple[int, int] | None) -> str:
+def _import(module: str, package: str, least: tuple[int, int]) -> str:
     try:
         version = str(importlib.import_module(module).__version__)
     except ModuleNotFoundError as error:
@@ -52,7 +56,7 @@ def _import(module: str, package: str, least: tuple[int, int] | None) -> str:
         raise WorkerFailure(
             "PYTHON_DEPS_MISSING", f"the package {package} cannot be imported: {error}", hint=_HINT
         ) from error
-    if least is not None and _major_minor(version) < least:
+    if _major_minor(version) < least:
         wanted = ".".join(map(str, least))
         raise WorkerFailure(
             "PYTHON_DEPS_MISSING",

@@ -14,21 +14,26 @@ from .protocol import Device
 
 
 def choose_device(wanted: str) -> torch.device:
-    """`auto` is the first GPU, else the CPU. DEVICE_NOT_FOUND when `cuda:N` (an AMD GPU too) is not there."""
+    """
+    `auto` is the first GPU, else the CPU; `cuda` is the first GPU, `cuda:N` one by its number (AMD's too).
+
+    Raises DEVICE_NOT_FOUND when it is not there.
+    """
     if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
-    match = re.fullmatch(r"cuda:([0-9]+)", "cuda:0" if wanted == "auto" else wanted)
+    match = re.fullmatch(r"(?:auto|cuda(?::([0-9]+))?)", wanted)
     if match is None:
-        raise WorkerFailure("DEVICE_NOT_FOUND", f"device: expected auto, cpu or cuda:N, got {wanted!r}")
+        raise WorkerFailure("DEVICE_NOT_FOUND", f"device: expected auto, cpu, cuda or cuda:N, got {wanted!r}")
+    index = int(match[1] or 0)
     count = torch.cuda.device_count()
-    if int(match[1]) >= count:
+    if index >= count:
         build = "sees no GPU" if count == 0 else f"sees {count} of them, cuda:0 to cuda:{count - 1}"
         raise WorkerFailure(
             "DEVICE_NOT_FOUND",
             f"device: {wanted} is not there; torch {torch.__version__} {build}",
             hint="Check the driver, and torch's build: `npx glimpse setup --torch cuda` (or `rocm`).",
         )
-    return torch.device("cuda", int(match[1]))
+    return torch.device("cuda", index)
 
 
 def describe_device(device: torch.device) -> Device:
@@ -42,6 +47,13 @@ def describe_device(device: torch.device) -> Device:
         id=str(device),
         name=properties.name,
         memory_bytes=properties.total_memory,
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """HIP and older CUDA libraries report it as a plain RuntimeError; the wording is theirs all the same."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
     )
 
 

@@ -1,57 +1,63 @@
-"""The bytes of several downloads, added up while they arrive."""
+"""The bytes of several downloads, added up as they reach the disk."""
 
 from __future__ import annotations
 
+import io
+import os
 import threading
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 ReportBytes = Callable[[int, int], None]
 """Called with the bytes done and the bytes in all, from any thread."""
 
 
 class ByteCounter:
-    """Reports the sum over all files after every piece of any of them; the first report is 0 of `total`."""
+    """
+    Reports the sum over all files after every piece of any of them; the first report is `done` of `total`,
+    `done` being what earlier starts left on the disk.
+    """
 
-    def __init__(self, total: int, report: ReportBytes) -> None:
+    def __init__(self, done: int, total: int, report: ReportBytes) -> None:
+        self._done = done
         self._total = total
         self._report = report
-        self._done = 0
         self._lock = threading.Lock()
-        report(0, total)
+        report(done, total)
 
-    def add(self, size: float | None) -> None:
+    def add(self, size: int) -> None:
+        """`size` is negative when bytes that were counted have to come again."""
+        if size == 0:
+            return
         with self._lock:
-            self._done += int(size or 0)
+            self._done += size
             self._report(min(self._done, self._total), self._total)
 
-    def bar_class(self) -> Any:
-        """
-        What huggingface_hub takes for a class of tqdm bars, one for each file.
 
-        `initial` is what an earlier start left on the disk. Because the class has `update_transfer`, the
-        hub's two counts of an Xet download (bytes received, bytes written) stay apart; those written count.
-        """
-        add = self.add
+class CountedFile(io.FileIO):
+    """
+    A file that is appended to. Nothing is held in this process: what is counted is kept when it is killed.
+    """
 
-        class Bar:
-            def __init__(self, *_args: object, initial: int = 0, **_options: object) -> None:
-                add(initial)
+    def __init__(self, path: Path, counter: ByteCounter) -> None:
+        super().__init__(path, "ab")
+        self._counter = counter
 
-            def update(self, size: float | None = 1) -> None:
-                add(size)
+    def write(self, data: ReadableBuffer) -> int:
+        left = memoryview(data)
+        size = len(left)
+        while left:
+            written = super().write(left)
+            self._counter.add(written)
+            left = left[written:]
+        return size
 
-            def update_transfer(self, size: float | None = 1) -> None: ...
-
-            def set_postfix_str(self, *_args: object, **_options: object) -> None: ...
-
-            def set_transfer_postfix_str(self, *_args: object, **_options: object) -> None: ...
-
-            def close(self) -> None: ...
-
-            def __enter__(self) -> Bar:
-                return self
-
-            def __exit__(self, *_error: object) -> None: ...
-
-        return Bar
+    def truncate(self, size: int | None = None) -> int:
+        before = os.fstat(self.fileno()).st_size
+        after = super().truncate(size)
+        self._counter.add(after - before)
+        return after

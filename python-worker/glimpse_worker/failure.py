@@ -11,7 +11,8 @@ class WorkerFailure(Exception):
     """A failure with a name: ends one request, or the start of the worker, depending on where it is raised.
 
     `message` says which option or input, what was expected and what came; `hint` says what to do about it.
-    `media` is the index of the medium at fault, when there is one.
+    `media` is the index of the medium at fault, when there is one. `secret` is a text that may stand in the
+    message or in the errors behind it, and is removed before anything is sent.
     """
 
     def __init__(
@@ -22,19 +23,18 @@ class WorkerFailure(Exception):
         self.message = message
         self.hint = hint
         self.media = media
+        self.secret: str | None = None
 
 
 def failed(error: BaseException) -> Failed:
     """The message that ends the start of a worker."""
     trace = "".join(traceback.format_exception(error))
     if isinstance(error, WorkerFailure):
-        return Failed(code=error.code, message=error.message, hint=error.hint, traceback=trace)
-    if isinstance(error, ModuleNotFoundError):
         return Failed(
-            code="PYTHON_DEPS_MISSING",
-            message=f"the worker's Python environment lacks the package {error.name}",
-            hint="Run `npx glimpse setup`, or install it into the interpreter that `python` names.",
-            traceback=trace,
+            code=error.code,
+            message=_without(error.secret, error.message),
+            hint=error.hint,
+            traceback=_without(error.secret, trace),
         )
     return Failed(
         code="WORKER_START_FAILED",
@@ -44,7 +44,11 @@ def failed(error: BaseException) -> Failed:
     )
 
 
-def request_error(key: RequestKey, error: Exception) -> Error:
+def _without(secret: str | None, text: str) -> str:
+    return text.replace(secret, "***") if secret else text
+
+
+def request_error(key: RequestKey, error: BaseException) -> Error:
     """The message that ends one request; an error without a name is GENERATION_FAILED, with its traceback."""
     if isinstance(error, WorkerFailure):
         return Error(

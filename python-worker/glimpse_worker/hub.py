@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import NoReturn
 
 import huggingface_hub
 from huggingface_hub import constants
@@ -24,6 +24,7 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from .download_progress import ByteCounter, ReportBytes
 from .failure import WorkerFailure
+from .hub_file import find_file
 
 # Weights as safetensors only, and the texts around them: never a pickle, never code. And nothing in folders,
 # where some repositories keep the same weights in other formats.
@@ -43,17 +44,21 @@ def download(
     """
     The directory with the files of `model` at `revision` (its last commit if None), named by that commit.
 
-    Files that are in the cache already are not fetched again, half a file is continued, and where the hub
-    cannot be reached a complete cache will do. `check_config` sees config.json before the weights are asked
-    for. Raises MODEL_NOT_FOUND, MODEL_UNSUPPORTED, DISK_FULL or MODEL_DOWNLOAD_FAILED.
+    Files that are in the cache already are not fetched again, half a file is continued even if the process
+    that began it was killed, and where the hub cannot be reached a complete cache will do. `check_config`
+    sees config.json before the weights are asked for. Raises INVALID_REQUEST for a token that is none,
+    MODEL_NOT_FOUND, MODEL_UNSUPPORTED, DISK_FULL or MODEL_DOWNLOAD_FAILED.
     """
     disable_progress_bars()
+    token = _checked(token)
     try:
         return _download(model, revision, token, check_config, report)
     except WorkerFailure:
         raise
     except Exception as error:
-        _raise_named(error, model, revision)
+        failure = _named(error, model, revision)
+        failure.secret = token or huggingface_hub.get_token()
+        raise failure from error
 
 
 def _download(
@@ -78,11 +83,10 @@ def _download(
             Path(huggingface_hub.hf_hub_download(model, "config.json", revision=info.sha, token=token))
         )
     missing = [file for file in files if not _in_cache(model, file.rfilename, info.sha)]
-    _check_disk(model, missing)
     if missing:
         _fetch(model, info.sha, token, missing, report)
-    # Everything is in the cache now; this notes which commit the revision stands for, so that it is found
-    # offline.
+    # Everything is in the cache now; this links the snapshot to what was fetched, and notes which commit the
+    # revision stands for, so that it is found offline.
     return Path(
         huggingface_hub.snapshot_download(
             model, revision=revision, token=token, allow_patterns=_ALLOW, ignore_patterns=_IGNORE
@@ -91,22 +95,32 @@ def _download(
 
 
 def _fetch(
-    model: str, commit: str | None, token: str | None, files: Sequence[RepoSibling], report: ReportBytes
+    model: str, commit: str | None, token: str | None, missing: Sequence[RepoSibling], report: ReportBytes
 ) -> None:
-    counter = ByteCounter(sum(file.size or 0 for file in files), report)
+    pool = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="download")
+    try:
+        files = list(pool.map(lambda file: find_file(model, file, commit, token), missing))
+        arrived = [file.arrived() for file in files]
+        total = sum(file.size or 0 for file in files)
+        _check_disk(model, total - sum(arrived))
+        counter = ByteCounter(sum(arrived), total, report)
+        for _ in pool.map(lambda file, counted: file.fetch(token, counted, counter), files, arrived):
+            pass
+    finally:
+        # Not waiting: what failed is said at once, while the other files are still on their way.
+        pool.shutdown(wait=False, cancel_futures=True)
 
-    def fetch(file: RepoSibling) -> None:
-        huggingface_hub.hf_hub_download(
-            model, file.rfilename, revision=commit, token=token, tqdm_class=counter.bar_class()
+
+def _checked(token: str | None) -> str | None:
+    """A token as it goes into a header, without the white space that comes with copying it."""
+    token = token.strip() if token is not None else None
+    if token and not re.fullmatch("[!-~]+", token):
+        raise WorkerFailure(
+            "INVALID_REQUEST",
+            "hubToken: expected printable ASCII characters, got others among them",
+            hint="Copy the token once more; it begins with hf_.",
         )
-
-    with ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="download") as pool:
-        try:
-            for _ in pool.map(fetch, files):
-                pass
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    return token or None
 
 
 def _is_wanted(file: str) -> bool:
@@ -132,8 +146,7 @@ def _cached(model: str, revision: str | None) -> Path | None:
         return None
 
 
-def _check_disk(model: str, files: Sequence[RepoSibling]) -> None:
-    needed = sum(file.size or 0 for file in files)
+def _check_disk(model: str, needed: int) -> None:
     place = Path(constants.HF_HUB_CACHE).expanduser().absolute()
     while not place.exists():
         place = place.parent
@@ -148,40 +161,40 @@ def _disk_full(message: str) -> WorkerFailure:
     )
 
 
-def _raise_named(error: Exception, model: str, revision: str | None) -> NoReturn:
+def _named(error: Exception, model: str, revision: str | None) -> WorkerFailure:
     hub = f"the hub at {constants.ENDPOINT}"
     if isinstance(error, RevisionNotFoundError):
-        raise WorkerFailure(
+        return WorkerFailure(
             "MODEL_NOT_FOUND",
             f"{model} has no revision {revision!r}",
             hint="Name a branch, a tag or a commit of it.",
-        ) from error
+        )
     if isinstance(error, GatedRepoError):
-        raise WorkerFailure(
+        return WorkerFailure(
             "MODEL_NOT_FOUND",
             f"{hub} gives {model} only to those who were granted access",
             hint=f"Ask for access on the model's page, then {_TOKEN_HINT}",
-        ) from error
+        )
     if isinstance(error, RepositoryNotFoundError | HFValidationError):
-        raise WorkerFailure(
+        return WorkerFailure(
             "MODEL_NOT_FOUND",
             f"{Path(model).absolute()} is no directory, and {hub} shows no model {model} to this caller",
             hint=f"Check the spelling; if the model is private, {_TOKEN_HINT}",
-        ) from error
+        )
     if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
-        raise WorkerFailure(
+        return WorkerFailure(
             "MODEL_NOT_FOUND",
             f"{hub} refused the token: {_first_line(error)}",
             hint=f"To read {model}, {_TOKEN_HINT}",
-        ) from error
+        )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        raise _disk_full(f"the disk became full while {model} was being downloaded") from error
-    raise WorkerFailure(
+        return _disk_full(f"the disk became full while {model} was being downloaded")
+    return WorkerFailure(
         "MODEL_DOWNLOAD_FAILED",
         f"{model} could not be downloaded from {constants.ENDPOINT}: "
         f"{type(error).__name__}: {_first_line(error)}",
         hint="Try again: what has arrived is kept. Behind a mirror, set HF_ENDPOINT.",
-    ) from error
+    )
 
 
 def _first_line(error: Exception) -> str:

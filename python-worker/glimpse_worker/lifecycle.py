@@ -55,7 +55,11 @@ def read_start_line() -> bytes:
 def leave_with(parent_pid: int) -> None:
     """From now on the process ends at once when stdin ends or `parent_pid` is no longer its parent."""
     if os.getppid() != parent_pid:
-        leave(EXIT_FAILED, f"the parent is process {os.getppid()}, the start line says {parent_pid}")
+        leave(
+            EXIT_FAILED,
+            f"the parent is process {os.getppid()}, the start line says {parent_pid}; `python` must name the "
+            "interpreter itself, or a script that ends with `exec` of it",
+        )
 
     def watch() -> None:
         while _read_stdin(parent_pid):

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from .failure import WorkerFailure
 from .preprocessing import MAX_ASPECT_RATIO, aspect_ratio_fits
@@ -22,6 +22,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 # MAX_PIXELS, checked from the header below, replaces Pillow's own bomb check, which warns on stderr at 89
 # megapixels.
 Image.MAX_IMAGE_PIXELS = None
+# Pillow refuses a whole PNG for one chunk with more than 1 MiB of metadata or colour profile, once unpacked;
+# editors write more. All text together stays below Pillow's own 64 MiB.
+PngImagePlugin.MAX_TEXT_CHUNK = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,11 @@ def read_picture(data: bytes | memoryview, media: int, factor: int, name: str) -
     try:
         image.load()
         animated = image.format != "MPO" and getattr(image, "is_animated", False)
+        upright = _to_rgb(_upright(image))
     except MemoryError:
         raise
     except Exception as error:  # Pillow's readers raise nearly every type on damaged bytes.
         raise _unreadable(f"{name} is a damaged {image.format}: {error}", media) from error
-    upright = _to_rgb(_upright(image))
     warnings = []
     if animated:
         message = f"{name} is an animated {image.format}; the model sees its first frame only"
@@ -98,10 +101,12 @@ def _open(data: bytes | memoryview, media: int, name: str) -> Image.Image:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except MemoryError:
         raise
-    except Exception as error:
+    except UnidentifiedImageError as error:
         start = bytes(data[:12])
         what = f"begins with {start!r}" if start else "is empty"
         raise _unreadable(f"{name} is no readable PNG, JPEG, WebP or GIF: its data {what}", media) from error
+    except Exception as error:
+        raise _unreadable(f"{name} is damaged or unusual: {error}", media) from error
 
 
 def _check_size(width: int, height: int, media: int, name: str) -> None:
@@ -127,6 +132,8 @@ def _unreadable(message: str, media: int) -> WorkerFailure:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         ImageOps.exif_transpose(image, in_place=True)
+    except MemoryError:
+        raise
     except Exception:  # The pixels are sound; damaged EXIF data only means that no orientation is known.
         return image
     return image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -18,10 +19,11 @@ def local_directory(reference: str) -> Path | None:
 
     Raises MODEL_NOT_FOUND for what is neither.
     """
-    path = Path(reference).expanduser().absolute()
-    if path.is_dir():
+    # Unlike pathlib's, these take a name that is too long, or of an unknown user, for one that is not there.
+    path = Path(os.path.expanduser(reference)).absolute()
+    if os.path.isdir(path):
         return path
-    if path.exists():
+    if os.path.exists(path):
         raise WorkerFailure(
             "MODEL_NOT_FOUND", f"model: expected the directory of a checkpoint, but {path} is a file"
         )
@@ -35,10 +37,17 @@ def local_directory(reference: str) -> Path | None:
 
 
 def check_model_type(config: Path) -> None:
-    """Raises MODEL_UNSUPPORTED for the config.json of another architecture."""
-    model_type = read_json(config).get("model_type")
+    """Raises MODEL_UNSUPPORTED for the config.json of another architecture, or one without its two halves."""
+    fields = read_json(config)
+    model_type = fields.get("model_type")
     if model_type != _MODEL_TYPE:
         raise WorkerFailure(
             "MODEL_UNSUPPORTED",
             f"{config}: model_type is {model_type!r}; Glimpse runs {_MODEL_TYPE!r} (GLM-4.1V) only",
         )
+    for half in ("text_config", "vision_config"):
+        # Without it transformers would build the half of a 9B model, with random weights.
+        if not isinstance(fields.get(half), dict):
+            raise WorkerFailure(
+                "MODEL_UNSUPPORTED", f"{config}: {half} should be an object, but is {fields.get(half)!r}"
+            )

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from .boxes import BoxReader
 from .geometry import Geometry
 from .parts import Parser
-from .protocol import Part
+from .protocol import Part, RequestKey, RequestWarning
 from .text import Decode, Detokenizer
 
 
@@ -34,6 +34,7 @@ class Output:
         self._detokenizer = Detokenizer(decode)
         self._boxes = BoxReader(geometries)
         self._parser = Parser(stop, self._boxes)
+        self._boxes_warned = False
         self._length = 0
         self._starts: list[int] = []
         """For each id, how many characters were certain before it."""
@@ -71,10 +72,17 @@ class Output:
         spans = self._parser.thoughts()
         return sum(bisect_left(self._starts, end) - bisect_left(self._starts, start) for start, end in spans)
 
-    @property
-    def box_image_assumed(self) -> bool:
-        """Whether a box was assumed to be in the last of several pictures (warning BOX_IMAGE_ASSUMED)."""
-        return self._boxes.image_assumed
+    def take_warning(self, key: RequestKey) -> RequestWarning | None:
+        """BOX_IMAGE_ASSUMED, once, from when a box was assumed to be in the last of several pictures."""
+        if not self._boxes.image_assumed or self._boxes_warned:
+            return None
+        self._boxes_warned = True
+        return RequestWarning(
+            request=key.request,
+            attempt=key.attempt,
+            code="BOX_IMAGE_ASSUMED",
+            message="the answer does not say which picture its boxes are in; the last one was assumed",
+        )
 
     def _take(self, text: str) -> None:
         self._length += len(text)

@@ -121,8 +121,8 @@ class Parser:
             self._end_at_stop()
 
     def _end_at_stop(self) -> None:
-        self._release(len(self._held), MarkupPart)
         self._parts.extend(self._boxes.close())
+        self._release(len(self._held), MarkupPart)
         self._ended = self.stop_met = True
 
     def _release(self, size: int, kind: SectionPart | type[MarkupPart]) -> None:

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
 
 import torch
 
+from .budget import new_token_budget
 from .checkpoint import Checkpoint
 from .failure import WorkerFailure
 from .geometry import Geometry
 from .media import Picture, PictureWarning, read_picture
+from .media_tokens import count_tokens
 from .pixels import Pixels, image_pixels, resize, to_tensor, video_frame_size, video_pixels
 from .preprocessing import Preprocessing
-from .prompt import ImageTokens, MediumTokens, Prompt, PromptBuilder, VideoTokens, video_seconds
+from .prompt import Prompt, PromptBuilder
 from .protocol import Frame, Generate, ImageMedia, RequestKey, RequestWarning, VideoMedia
 from .request_media import media_order
+from .sampling import check_options
+
+IsCancelled = Callable[[], bool]
+Read = Callable[[Frame, int, int, str], Picture]
+"""`read_picture`, for as long as the request is not cancelled."""
+
+
+class Cancelled(Exception):
+    """The request was cancelled while it was prepared; nobody waits for it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +36,6 @@ class PreparedMedium:
     """One medium of a request. `warnings` name each kind of trouble once, however many frames share it."""
 
     pixels: Pixels
-    tokens: MediumTokens
     geometry: Geometry
     warnings: tuple[PictureWarning, ...]
 
@@ -31,12 +43,16 @@ class PreparedMedium:
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """
-    A request, ready for the engine. `media` is in the order of the request, `order` in that of the prompt.
+    A request, ready for the engine. `media` is in the order of the request, `order` in that of the prompt;
+    `kind` is what the media are, which are all of one.
     """
 
     prompt: Prompt
+    kind: Literal["image", "video"]
     media: Sequence[PreparedMedium]
     order: Sequence[int]
+    max_new_tokens: int
+    warnings: Sequence[RequestWarning]
 
     def model_inputs(self, device: torch.device) -> dict[str, torch.Tensor]:
         """
@@ -50,62 +66,84 @@ class Prepared:
         }
         shown = [self.media[index] for index in self.order]
         if shown:
-            suffix = "_videos" if isinstance(shown[0].tokens, VideoTokens) else ""
-            kind = "video" if suffix else "image"
+            suffix = "_videos" if self.kind == "video" else ""
             patches = torch.cat([medium.pixels.patches for medium in shown])
             inputs[f"pixel_values{suffix}"] = patches.to(device)
-            inputs[f"{kind}_grid_thw"] = torch.tensor([medium.pixels.grid for medium in shown], device=device)
-        return inputs
-
-    def warnings(self, key: RequestKey) -> list[RequestWarning]:
-        """What the caller should know about the media."""
-        request, attempt = key
-        return [
-            RequestWarning(
-                request=request, attempt=attempt, code=warning.code, message=warning.message, media=index
+            inputs[f"{self.kind}_grid_thw"] = torch.tensor(
+                [medium.pixels.grid for medium in shown], device=device
             )
-            for index, medium in enumerate(self.media)
-            for warning in medium.warnings
-        ]
+        return inputs
 
 
 def prepare(
-    request: Generate, frames: Sequence[Frame], checkpoint: Checkpoint, prompts: PromptBuilder
+    request: Generate,
+    frames: Sequence[Frame],
+    checkpoint: Checkpoint,
+    prompts: PromptBuilder,
+    is_cancelled: IsCancelled,
 ) -> Prepared:
-    """Decodes the media and builds the prompt. Raises a WorkerFailure that names the medium at fault."""
+    """
+    Builds the prompt, then decodes the media: a prompt that does not fit is refused by CONTEXT_TOO_LONG
+    before anything is decoded.
+
+    `is_cancelled` is asked before each picture and frame; Cancelled is raised when it says yes. Else raises a
+    WorkerFailure that names the option or the medium at fault.
+    """
+    check_options(request.options)
     order = media_order(request.messages, request.media)
+    media = list(zip(request.media, _split(frames, request.media), strict=True))
+    tokens = [count_tokens(medium, raw, index, checkpoint) for index, (medium, raw) in enumerate(media)]
+    prompt = prompts.build(request.messages, request.media, [tokens[index] for index in order])
+    max_new_tokens, cut = new_token_budget(
+        request.key,
+        request.options.max_new_tokens,
+        prompt_tokens=len(prompt.ids),
+        image_tokens=prompt.image_tokens,
+        context_length=checkpoint.context_length,
+    )
+
+    def read(frame: Frame, media_index: int, factor: int, name: str) -> Picture:
+        if is_cancelled():
+            raise Cancelled
+        return read_picture(frame, media_index, factor, name)
+
+    decoded = [_decode(medium, raw, index, checkpoint, read) for index, (medium, raw) in enumerate(media)]
+    warnings = [*_warnings(request.key, decoded), *([cut] if cut else [])]
+    is_video = any(isinstance(medium, VideoMedia) for medium in request.media)
+    return Prepared(prompt, "video" if is_video else "image", decoded, order, max_new_tokens, warnings)
+
+
+def _split(frames: Sequence[Frame], media: Sequence[ImageMedia | VideoMedia]) -> list[Sequence[Frame]]:
+    """The frames of each medium."""
     raw = iter(frames)
-    media = [_prepare_medium(medium, index, raw, checkpoint) for index, medium in enumerate(request.media)]
-    shown = [media[index].tokens for index in order]
-    return Prepared(prompts.build(request.messages, request.media, shown), media, order)
+    counts = [1 if isinstance(medium, ImageMedia) else len(medium.bytes) for medium in media]
+    return [list(islice(raw, count)) for count in counts]
 
 
-def _prepare_medium(
-    medium: ImageMedia | VideoMedia, index: int, raw: Iterator[Frame], checkpoint: Checkpoint
+def _decode(
+    medium: ImageMedia | VideoMedia, frames: Sequence[Frame], index: int, checkpoint: Checkpoint, read: Read
 ) -> PreparedMedium:
     if isinstance(medium, VideoMedia):
-        frames = [next(raw) for _ in medium.bytes]
-        return _prepare_video(frames, medium.fps, index, checkpoint.video)
+        return _decode_video(frames, index, checkpoint.video, read)
     numbers = checkpoint.image
-    picture = read_picture(next(raw), index, numbers.factor, f"picture {index + 1}")
+    picture = read(frames[0], index, numbers.factor, f"picture {index + 1}")
     pixels = image_pixels(to_tensor(picture.image), numbers)
-    tokens = ImageTokens(_merged(pixels, numbers))
-    return PreparedMedium(pixels, tokens, _geometry(picture), picture.warnings)
+    return PreparedMedium(pixels, _geometry(picture), picture.warnings)
 
 
-def _prepare_video(frames: Sequence[Frame], fps: float, index: int, numbers: Preprocessing) -> PreparedMedium:
+def _decode_video(frames: Sequence[Frame], index: int, numbers: Preprocessing, read: Read) -> PreparedMedium:
     """Frames are decoded and resized one by one, so that only one is in memory at its full size."""
-    first: Picture | None = None
+    geometry: Geometry | None = None
     resized: list[torch.Tensor] = []
     warnings: dict[str, PictureWarning] = {}
     for number, frame in enumerate(frames):
-        picture = read_picture(frame, index, numbers.factor, f"frame {number + 1} of the video")
-        first = first or picture
-        if (picture.width, picture.height) != (first.width, first.height):
+        picture = read(frame, index, numbers.factor, f"frame {number + 1} of the video")
+        geometry = geometry or _geometry(picture)
+        if (picture.width, picture.height) != (geometry.width, geometry.height):
             raise WorkerFailure(
                 "VIDEO_UNREADABLE",
                 f"frame {number + 1} of the video is {picture.width} × {picture.height}, "
-                f"but the first is {first.width} × {first.height}",
+                f"but the first is {geometry.width} × {geometry.height}",
                 hint="Give all frames of a video the same size.",
                 media=index,
             )
@@ -113,16 +151,19 @@ def _prepare_video(frames: Sequence[Frame], fps: float, index: int, numbers: Pre
             warnings.setdefault(warning.code, warning)
         size = video_frame_size(len(frames), picture.image.height, picture.image.width, numbers)
         resized.append(resize(to_tensor(picture.image), *size))
-    if first is None:
-        raise WorkerFailure("VIDEO_UNREADABLE", "the video has no frames; expected at least one", media=index)
-    pixels = video_pixels(resized, numbers)
-    per_patch = _merged(pixels, numbers) // pixels.grid[0]
-    tokens = VideoTokens(per_patch, video_seconds(len(frames), fps, numbers.temporal_patch_size))
-    return PreparedMedium(pixels, tokens, _geometry(first), tuple(warnings.values()))
+    assert geometry is not None  # The protocol has no video without frames.
+    return PreparedMedium(video_pixels(resized, numbers), geometry, tuple(warnings.values()))
 
 
-def _merged(pixels: Pixels, numbers: Preprocessing) -> int:
-    return pixels.patches.shape[0] // numbers.merge_size**2
+def _warnings(key: RequestKey, media: Sequence[PreparedMedium]) -> list[RequestWarning]:
+    """What the caller should know about the media."""
+    return [
+        RequestWarning(
+            request=key.request, attempt=key.attempt, code=warning.code, message=warning.message, media=index
+        )
+        for index, medium in enumerate(media)
+        for warning in medium.warnings
+    ]
 
 
 def _geometry(picture: Picture) -> Geometry:

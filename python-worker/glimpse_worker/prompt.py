@@ -67,9 +67,8 @@ class Prompt:
 class PromptBuilder:
     """Everything that turns messages into ids; stateless after construction, so threads may share it."""
 
-    def __init__(
-        self, tokenizer: PreTrainedTokenizerFast, placeholders: Placeholders, context_length: int
-    ) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, placeholders: Placeholders) -> None:
+        """Raises MODEL_UNSUPPORTED for a chat template or a tokenizer that cannot show a picture."""
         if not tokenizer.chat_template:
             raise WorkerFailure(
                 "MODEL_UNSUPPORTED",
@@ -78,8 +77,8 @@ class PromptBuilder:
             )
         self._tokenizer = tokenizer
         self._placeholders = placeholders
-        self._context_length = context_length
         self._encoder = SpanEncoder(tokenizer.backend_tokenizer)
+        self._try()
 
     def build(
         self,
@@ -89,18 +88,24 @@ class PromptBuilder:
     ) -> Prompt:
         """
         The prompt of `messages`. `kinds` are the request's media; `shown` has the tokens of each in the
-        order of `media_order`. Raises CONTEXT_TOO_LONG when not even one token could be generated after it.
+        order of `media_order`.
         """
         ids = self._encoder.encode(self._render(messages, kinds))
-        prompt = self._expand(ids, shown)
-        if len(prompt.ids) >= self._context_length:
+        return self._expand(ids, shown)
+
+    def _try(self) -> None:
+        """One message with a picture, so that what cannot work is known before the weights are loaded."""
+        content = (MediaContent(index=0), TextContent(text="a"))
+        try:
+            self.build([ChatMessage(role="user", content=content)], [ImageMedia(bytes=0)], [ImageTokens(1)])
+        except WorkerFailure:
+            raise
+        except Exception as error:  # A template is a program, and raises what it likes.
             raise WorkerFailure(
-                "CONTEXT_TOO_LONG",
-                f"the prompt has {len(prompt.ids)} tokens, {prompt.image_tokens} of them for pictures or"
-                f" video; the model's context of {self._context_length} leaves no room for an answer",
-                hint="Shorten the text, or send fewer or smaller pictures.",
-            )
-        return prompt
+                "MODEL_UNSUPPORTED",
+                f"the checkpoint's chat template fails: {type(error).__name__}: {error}",
+                hint="Copy chat_template.jinja of the model you started from into the directory.",
+            ) from error
 
     def _render(
         self, messages: Sequence[ChatMessage], kinds: Sequence[ImageMedia | VideoMedia]

@@ -30,6 +30,8 @@ NonEmptyString = Annotated[str, Meta(min_length=1)]
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 LoadingStage = Literal["import", "download", "weights"]
+Progress = Callable[[LoadingStage, int | None, int | None], None]
+"""Reports a stage of loading, with bytes done and total where known. Safe to call from any thread."""
 FinishReason = Literal["stop", "length", "cancelled"]
 WarningCode = Literal["IMAGE_PADDED", "IMAGE_FIRST_FRAME", "BOX_IMAGE_ASSUMED", "MAX_NEW_TOKENS_CUT"]
 ErrorCode = Literal[
@@ -152,7 +154,7 @@ class VideoMedia(_Kind, frozen=True, tag="video"):
 
 
 class Options(_Record, frozen=True, kw_only=True):
-    """What is absent comes from the checkpoint's generation_config; `temperature` 0 is greedy."""
+    """What is absent comes from the checkpoint's generation_config; a `temperature` below 1e-5 is greedy."""
 
     seed: Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
     max_new_tokens: Positive | None = None
@@ -243,7 +245,9 @@ class Failed(_Message, frozen=True, kw_only=True):
 
 
 class Fault(_Message, frozen=True, kw_only=True):
-    """Control. A frame from the orchestrator was not a message; the worker leaves after this message."""
+    """Control. The worker can serve no longer: a frame from the orchestrator was not a message, or the engine
+    broke. It leaves after this message.
+    """
 
     message: str
 

@@ -9,19 +9,21 @@ import threading
 from collections.abc import Sequence
 from typing import Literal, NoReturn, assert_never
 
-from .engine.interface import Emit, Engine, Progress
+from .engine.interface import Emit, Engine
 from .failure import WorkerFailure, failed
 from .lifecycle import EXIT_FAILED, EXIT_OK, leave
 from .protocol import (
     PROTOCOL_VERSION,
     Cancel,
     ControlToWorker,
+    DataFromWorker,
     Fault,
     Frame,
     Generate,
     Hello,
     Loading,
     LoadingStage,
+    Progress,
     ReferenceEngine,
     RequestKey,
     ScriptedEngine,
@@ -65,7 +67,7 @@ class Worker:
         )
         try:
             _check_protocol(start)
-            self._engine = load_engine(start, self._progress, self._transport.send_data)
+            self._engine = load_engine(start, self._progress, self._emit)
         except BaseException as error:
             self._transport.send_control(failed(error))
             self._transport.close(EXIT_FAILED)
@@ -85,6 +87,13 @@ class Worker:
     def _progress(self, stage: LoadingStage, done: int | None, total: int | None) -> None:
         self._transport.send_control(Loading(stage=stage, done=done, total=total))
 
+    def _emit(self, message: DataFromWorker | Fault) -> None:
+        if isinstance(message, Fault):
+            self._transport.send_control(message)
+            self._transport.close(EXIT_FAILED)
+        else:
+            self._transport.send_data(message)
+
     def _on_control(self, message: ControlToWorker) -> None:
         match message:
             case Cancel():
@@ -100,8 +109,7 @@ class Worker:
 
     def _on_generate(self, request: Generate, frames: Sequence[Frame]) -> None:
         if self._engine is None:
-            self._transport.send_control(Fault(message=f"generate {request.request} came before `ready`"))
-            self._transport.close(EXIT_FAILED)
+            self._emit(Fault(message=f"generate {request.request} came before `ready`"))
         else:
             self._engine.submit(request, frames)
             if self._cancels.pop(request.key, False):

@@ -20,6 +20,7 @@ from glimpse_worker.protocol import (
     DataFromWorker,
     Done,
     Error,
+    Fault,
     Generate,
     ImageMedia,
     MediaContent,
@@ -112,6 +113,8 @@ class Caller:
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
+        self.broken = threading.Event()
+        self.fault: Fault | None = None
         self.engine: Engine = load_reference(start_line(), lambda *_: None, self._emit)
 
     def submit(
@@ -145,7 +148,11 @@ class Caller:
     ) -> Answer:
         return self.submit(messages, media, **options).wait()
 
-    def _emit(self, message: DataFromWorker) -> None:
+    def _emit(self, message: DataFromWorker | Fault) -> None:
+        if isinstance(message, Fault):
+            self.fault = message
+            self.broken.set()
+            return
         items = message.items if isinstance(message, Tokens) else [message]
         for item in items:
             answer = self.answers[item.request]

@@ -23,15 +23,29 @@ TOKEN = "hf_secret"
 
 @dataclass
 class LocalHub:
-    """`break_after` cuts the connection once, after so many bytes of a file; `private` wants TOKEN."""
+    """
+    `break_after` cuts the connection once, after so many bytes of a file; `hold_after` sends that many of it
+    and no more until the hub ends. `private` wants TOKEN. `storage` is where it redirects to for weights, to
+    a signed URL. Without `ranges` every answer is the whole file.
+    """
 
     files: dict[str, bytes]
     url: str = ""
     break_after: int | None = None
+    hold_after: int | None = None
     private: bool = False
     gated: bool = False
+    ranges: bool = True
+    storage: LocalHub | None = None
+    ended: threading.Event = field(default_factory=threading.Event)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
     """Method, path and Range of every request."""
+    tokens: list[str | None] = field(default_factory=list)
+    """The Authorization of every request."""
+
+    def ranges_of(self, file: str) -> list[str | None]:
+        """The Range of every GET of a file."""
+        return [range for method, path, range in self.requests if method == "GET" and path.endswith(file)]
 
     def downloads(self) -> list[str]:
         """Names of the files that were asked for with GET."""
@@ -51,6 +65,7 @@ def local_hub(directory: Path) -> Iterator[LocalHub]:
     try:
         yield hub
     finally:
+        hub.ended.set()
         server.shutdown()
         thread.join()
         server.server_close()
@@ -71,6 +86,7 @@ def _handler(hub: LocalHub) -> type[BaseHTTPRequestHandler]:
         def _answer(self) -> None:
             path = self.path.split("?")[0]
             hub.requests.append((self.command, path, self.headers.get("Range")))
+            hub.tokens.append(self.headers.get("Authorization"))
             if OLD_NAME in path:
                 self._send(307, b"", {"Location": self.path.replace(OLD_NAME, MODEL)})
             elif MODEL not in path or (
@@ -112,9 +128,14 @@ def _handler(hub: LocalHub) -> type[BaseHTTPRequestHandler]:
             if hub.gated:
                 self._refuse(403, "GatedRepo", "Access to this model is restricted")
                 return
-            etag = f'"{hashlib.sha256(data).hexdigest()}"'
-            headers = {"ETag": etag, "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
-            start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").split("-")[0])
+            headers = {"ETag": f'"{_etag(name, data)}"', "X-Repo-Commit": COMMIT}
+            if hub.storage is not None and name.endswith(".safetensors"):
+                signed = f"{hub.storage.url}{path}?Signature=secret"
+                linked = {"X-Linked-Etag": headers["ETag"], "X-Linked-Size": str(len(data))}
+                self._send(302, b"", headers | linked | {"Location": signed})
+                return
+            wanted = self.headers.get("Range") if hub.ranges else None
+            start = int((wanted or "bytes=0-").removeprefix("bytes=").split("-")[0])
             if start:
                 headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
             self._send(206 if start else 200, data[start:], headers)
@@ -132,6 +153,18 @@ def _handler(hub: LocalHub) -> type[BaseHTTPRequestHandler]:
             if hub.break_after is not None and len(body) > hub.break_after:
                 body, hub.break_after = body[: hub.break_after], None
                 self.close_connection = True
-            self.wfile.write(body)
+            if hub.hold_after is not None and len(body) > hub.hold_after:
+                self.wfile.write(body[: hub.hold_after])
+                hub.ended.wait()
+                self.close_connection = True
+            else:
+                self.wfile.write(body)
 
     return Handler
+
+
+def _etag(name: str, data: bytes) -> str:
+    """As the real hub's: weights are stored by their SHA-256, what is small is in git."""
+    if name.endswith(".safetensors"):
+        return hashlib.sha256(data).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()

@@ -12,6 +12,7 @@ import pytest
 import torch
 from embedded import MODEL, start_line
 from safetensors.torch import load_file, save_file
+from transformers import Glm4vForConditionalGeneration
 
 from glimpse_worker.checkpoint import load_model, load_tokenizer, open_checkpoint
 from glimpse_worker.failure import WorkerFailure
@@ -36,7 +37,7 @@ def test_the_embedded_model_is_a_checkpoint() -> None:
 
 def test_a_path_that_does_not_exist_is_named_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for model in ("./nowhere", "no-such-model", "/a/b/c"):
+    for model in ("./nowhere", "no-such-model", "/a/b/c", "~nosuchuser/model", "a" * 300, "a/" * 3000 + "a"):
         caught = failure(model)
         assert caught.code == "MODEL_NOT_FOUND"
         assert str((tmp_path / model).absolute()) in caught.message
@@ -87,6 +88,38 @@ def test_a_damaged_config_is_named(copy: Path, text: str) -> None:
     assert str(copy / "config.json") in caught.message
 
 
+def change_config(directory: Path, change: Callable[[Any], object]) -> None:
+    config = json.loads((directory / "config.json").read_text())
+    change(config)
+    (directory / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("half", ["text_config", "vision_config"])
+@pytest.mark.parametrize("value", [None, [], "glm4v_text"])
+def test_a_config_without_its_halves_is_refused(copy: Path, half: str, value: object) -> None:
+    change_config(copy, lambda config: config.update({half: value}))
+    caught = failure(copy)
+    assert caught.code == "MODEL_UNSUPPORTED"
+    assert f"{half} should be an object, but is {value!r}" in caught.message
+
+
+def test_a_config_with_a_value_of_the_wrong_type_is_refused_by_its_name(copy: Path) -> None:
+    change_config(copy, lambda config: config["text_config"].update(hidden_size="x"))
+    caught = failure(copy)
+    assert caught.code == "MODEL_UNSUPPORTED"
+    assert f"{copy} cannot be loaded: " in caught.message
+    assert "hidden_size" in caught.message
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "{"])
+def test_a_damaged_tokenizer_is_refused(copy: Path, text: str) -> None:
+    (copy / "tokenizer.json").write_text(text)
+    found = open_checkpoint(start_line(str(copy)), lambda *_: None)
+    with pytest.raises(WorkerFailure, match="cannot be loaded") as caught:
+        load_tokenizer(found)
+    assert caught.value.code == "MODEL_UNSUPPORTED"
+
+
 def shard(directory: Path) -> list[str]:
     tensors = load_file(directory / "model.safetensors")
     names = sorted(tensors)
@@ -117,7 +150,27 @@ def test_weights_in_several_files_give_the_same_model(copy: Path) -> None:
     assert not parted.training
     assert all(torch.equal(a, b) for a, b in zip(parted.parameters(), whole.parameters(), strict=True))
     total = sum(file.stat().st_size for file in copy.glob("*.safetensors"))
-    assert said == [("weights", 0, total), ("weights", total, total)]
+    assert {(stage, of) for stage, _, of in said} == {("weights", total)}
+    done = [bytes for _, bytes, _ in said]
+    assert (done, done[0], done[-1]) == (sorted(done), 0, total)
+    # One report for each tensor, more or less: minutes of loading are not silent.
+    assert len(done) > 50
+
+
+def test_an_index_left_beside_the_whole_weights_is_ignored(copy: Path) -> None:
+    weight_map = {"lm_head.weight": "model-00001-of-00002.safetensors"}
+    (copy / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    found = open_checkpoint(start_line(str(copy)), lambda *_: None)
+    assert found.weight_bytes == (copy / "model.safetensors").stat().st_size
+
+
+@pytest.mark.parametrize("weight_map", [[1], {"lm_head.weight": ["model.safetensors"]}, None])
+def test_an_index_that_names_no_files_is_refused(copy: Path, weight_map: object) -> None:
+    shard(copy)
+    (copy / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    caught = failure(copy)
+    assert caught.code == "MODEL_UNSUPPORTED"
+    assert "weight_map does not name a file for each weight" in caught.message
 
 
 def test_a_missing_shard_is_named(copy: Path) -> None:
@@ -139,6 +192,25 @@ def test_weights_that_are_missing_are_named_rather_than_drawn_at_random(copy: Pa
     del tensors["lm_head.weight"]
     save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
     assert "lacks 1 of the weights, lm_head.weight first" in load_failure(copy).message
+
+
+def test_weights_of_another_size_than_the_config_says_are_refused(copy: Path) -> None:
+    change_config(copy, lambda config: config["text_config"].update(intermediate_size=77))
+    assert "cannot be loaded" in load_failure(copy).message
+
+
+@pytest.mark.parametrize("error", [RuntimeError("HIP out of memory."), torch.OutOfMemoryError("CUDA")])
+def test_weights_that_do_not_fit_into_the_device_say_so(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise error
+
+    found = open_checkpoint(start_line(str(MODEL)), lambda *_: None)
+    monkeypatch.setattr(Glm4vForConditionalGeneration, "from_pretrained", exhausted)
+    with pytest.raises(WorkerFailure, match=f"{found.weight_bytes} bytes on disk") as caught:
+        load_model(found, torch.device("cpu"), "auto", lambda *_: None)
+    assert caught.value.code == "GPU_OUT_OF_MEMORY"
 
 
 @pytest.mark.parametrize(
@@ -166,5 +238,5 @@ def test_a_checkpoint_without_a_chat_template_is_refused(copy: Path) -> None:
     (copy / "chat_template.jinja").unlink()
     found = open_checkpoint(start_line(str(copy)), lambda *_: None)
     with pytest.raises(WorkerFailure, match="no chat template") as caught:
-        PromptBuilder(load_tokenizer(found), found.placeholders, found.context_length)
+        PromptBuilder(load_tokenizer(found), found.placeholders)
     assert caught.value.code == "MODEL_UNSUPPORTED"

@@ -12,10 +12,10 @@ def test_a_box_scales_with_the_picture() -> None:
     assert Geometry.unpadded(640, 480).to_pixels((0, 250, 500, 1000)) == (0.0, 120.0, 320.0, 480.0)
 
 
-def test_padding_is_undone_and_what_lies_in_it_is_clipped() -> None:
-    strip = Geometry(width=8000, height=20, canvas_width=8000, canvas_height=40, left=0, top=10)
+def test_what_lies_in_the_padding_is_clipped() -> None:
+    strip = Geometry(width=8000, height=20, canvas_width=8000, canvas_height=40)
     assert strip.to_pixels((0, 0, 1000, 1000)) == (0.0, 0.0, 8000.0, 20.0)
-    assert strip.to_pixels((100, 500, 200, 750)) == (800.0, 10.0, 1600.0, 20.0)
+    assert strip.to_pixels((100, 250, 200, 750)) == (800.0, 10.0, 1600.0, 20.0)
 
 
 def test_swapped_corners_are_put_in_order() -> None:
@@ -30,9 +30,9 @@ def test_swapped_corners_are_put_in_order() -> None:
     st.tuples(*[st.floats(-1e9, 1e9)] * 4),
 )
 def test_a_box_never_leaves_the_picture(
-    width: int, height: int, left: int, top: int, box: tuple[float, float, float, float]
+    width: int, height: int, right: int, below: int, box: tuple[float, float, float, float]
 ) -> None:
-    geometry = Geometry(width, height, width + 2 * left, height + 2 * top, left, top)
+    geometry = Geometry(width, height, width + right, height + below)
     x1, y1, x2, y2 = geometry.to_pixels(box)
     assert 0 <= x1 <= x2 <= width
     assert 0 <= y1 <= y2 <= height

@@ -173,6 +173,77 @@ def test_a_truncated_jpeg_is_called_truncated() -> None:
     assert "truncated" in message
 
 
+def png(bits: int, colour_type: int, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG of 4 × 1 pixels whose check sums are right, whatever its chunks before the pixels say."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 1, bits, colour_type, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(b"\0" + bytes(range(32))))
+    middle = b"".join(chunk(*named) for named in chunks)
+    return b"\x89PNG\r\n\x1a\n" + header + middle + pixels + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b"a" * 5_000_000))],
+        [(b"zTXt", b"Comment\0\0" + zlib.compress(b"a" * 5_000_000))],
+        [(b"iCCP", b"profile\0\0" + zlib.compress(b"a" * 5_000_000))],
+    ],
+)
+def test_megabytes_of_metadata_do_not_hide_the_picture(chunks: list[tuple[bytes, bytes]]) -> None:
+    assert same(read(png(8, 0, *chunks)).image, read(png(8, 0)).image)
+
+
+def test_a_picture_with_more_metadata_than_is_read_is_not_called_another_format() -> None:
+    bomb = b"Comment\0\0" + zlib.compress(b"a" * 20_000_000)
+    message = failure(png(8, 0, (b"zTXt", bomb)), "IMAGE_UNREADABLE").message
+    assert message.startswith("picture 4 is damaged or unusual: Decompressed data too large")
+
+
+GREY, PALETTE = 0, 3
+RED_AND_BLUE = b"\xff\0\0\0\0\xff"
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [[], [(b"PLTE", RED_AND_BLUE), (b"tRNS", bytes(300))]],
+    ids=["no palette", "more transparent colours than there are"],
+)
+def test_a_png_with_an_impossible_palette_is_damaged(chunks: list[tuple[bytes, bytes]]) -> None:
+    assert "damaged PNG" in failure(png(8, PALETTE, *chunks), "IMAGE_UNREADABLE").message
+
+
+@given(
+    st.sampled_from([1, 2, 4, 8, 16]),
+    st.sampled_from([GREY, 2, PALETTE, 4, 6]),
+    st.lists(
+        st.tuples(st.sampled_from([b"PLTE", b"tRNS", b"eXIf", b"iCCP", b"acTL"]), st.binary(max_size=300))
+    ),
+)
+def test_any_palette_or_transparency_ends_in_a_picture_or_a_named_failure(
+    bits: int, colour_type: int, chunks: list[tuple[bytes, bytes]]
+) -> None:
+    try:
+        outcome = str(read(png(bits, colour_type, *chunks)).image.mode)
+    except WorkerFailure as failure:
+        outcome = failure.code
+    assert outcome in ("RGB", "IMAGE_UNREADABLE")
+
+
+def test_memory_that_runs_out_while_a_picture_is_turned_is_not_taken_for_damaged_exif(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(ImageOps, "exif_transpose", exhausted)
+    with pytest.raises(MemoryError):
+        read(OPAQUE["jpeg"])
+
+
 @given(st.binary(max_size=200), st.integers(0, 400))
 def test_damaged_bytes_never_end_in_anything_but_a_picture_or_a_named_failure(
     junk: bytes, place: int

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from glimpse_worker.engine.script import STOP_TOKEN_ID, decode, encode
 from glimpse_worker.geometry import Geometry
 from glimpse_worker.output import Output
-from glimpse_worker.protocol import BoxPart, MarkupPart, Part, TextPart, ThinkingPart
+from glimpse_worker.protocol import BoxPart, MarkupPart, Part, RequestKey, TextPart, ThinkingPart
 
+KEY = RequestKey("a", 0)
 ANSWER = "<think>Hm 🙂</think><answer>A cat.</answer><|user|>"
 
 
@@ -95,13 +96,16 @@ def test_a_stop_string_stops() -> None:
     assert out.stopped
 
 
-def test_a_box_among_several_pictures_is_flagged() -> None:
+def test_a_box_among_several_pictures_is_flagged_once() -> None:
     text = "<answer><|begin_of_box|>[0,0,10,10]<|end_of_box|></answer>"
     for pictures, assumed in ((1, False), (2, True)):
         out = output(pictures=pictures)
         parts = out.push(encode(text)) + out.finish()
         assert BoxPart(image=pictures - 1, box=(0.0, 0.0, 10.0, 10.0)) in parts
-        assert out.box_image_assumed is assumed
+        warning = out.take_warning(KEY)
+        assert (warning is not None) is assumed
+        assert warning is None or (warning.key, warning.code) == (KEY, "BOX_IMAGE_ASSUMED")
+        assert out.take_warning(KEY) is None
 
 
 @given(ids=st.lists(st.integers(0, STOP_TOKEN_ID + 6), max_size=80), data=st.data())

@@ -176,7 +176,7 @@ def test_with_several_pictures_a_box_is_assumed_to_be_in_the_last() -> None:
     assert reader.image_assumed
 
 
-STOPS = ("END", "\n\n", "b b", "NDA", "</x>")
+STOPS = ("END", "\n\n", "b b", "NDA", "</x>", "<", " ")
 PIECES = st.sampled_from(
     [
         *sorted(TAGS),
@@ -203,6 +203,8 @@ TEXTS = st.lists(PIECES | st.text(max_size=4), max_size=25).map("".join)
 
 @given(text=TEXTS, stop=st.lists(st.sampled_from(STOPS), max_size=3), data=st.data())
 @example(text="<answer> \n\n", stop=["\n\n"], data=None)
+@example(text=f"{BOXED[0]}[1,2,3,4]< more", stop=["<"], data=None)
+@example(text=f"{BOXED[0]}[1,2,3,4] more", stop=[" "], data=None)
 def test_the_way_text_is_cut_changes_nothing(text: str, stop: list[str], data: st.DataObject | None) -> None:
     whole, one = parse(text, stop=stop)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)))) if data else range(len(text)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from typing import Any
 
@@ -27,7 +28,7 @@ from glimpse_worker.protocol import ChatMessage, ImageMedia, MediaContent, TextC
 from glimpse_worker.request_media import media_order
 from glimpse_worker.tokenizer import Span, SpanEncoder
 
-CONTEXT = 2048
+PLACEHOLDERS = Placeholders(image=504, video=505, image_start=500, image_end=501)
 IMAGE, VIDEO = ImageMedia(bytes=1), VideoMedia(bytes=[1, 1], fps=2)
 
 
@@ -37,10 +38,8 @@ def tokenizer() -> Any:
 
 
 @cache
-def builder(context: int = CONTEXT) -> PromptBuilder:
-    return PromptBuilder(
-        tokenizer(), Placeholders(image=504, video=505, image_start=500, image_end=501), context
-    )
+def builder() -> PromptBuilder:
+    return PromptBuilder(tokenizer(), PLACEHOLDERS)
 
 
 def added_tokens() -> list[str]:
@@ -51,9 +50,9 @@ def added_ids(ids: list[int]) -> list[int]:
     return [id for id in ids if id in tokenizer().backend_tokenizer.get_added_tokens_decoder()]
 
 
-def build(messages: list[ChatMessage], *shown: MediumTokens, context: int = CONTEXT) -> Prompt:
+def build(messages: list[ChatMessage], *shown: MediumTokens) -> Prompt:
     kinds = [IMAGE if isinstance(medium, ImageTokens) else VIDEO for medium in shown]
-    return builder(context).build(messages, kinds, shown)
+    return builder().build(messages, kinds, shown)
 
 
 def plain_ids(messages: list[dict[str, Any]]) -> list[int]:
@@ -166,17 +165,26 @@ def test_only_the_answer_of_an_earlier_turn_is_kept(text: str, kept: str) -> Non
     )
 
 
-def test_a_prompt_that_fills_the_context_is_refused_with_the_numbers() -> None:
-    fits = build([user(0, "Describe this image.")], ImageTokens(50))
-    size = len(fits.ids)
-    assert len(build([user(0, "Describe this image.")], ImageTokens(50), context=size + 1).ids) == size
-    with pytest.raises(WorkerFailure) as caught:
-        build([user(0, "Describe this image.")], ImageTokens(50), context=size)
-    assert caught.value.code == "CONTEXT_TOO_LONG"
-    assert (
-        f"{size} tokens, 50 of them for pictures or video; the model's context of {size}"
-        in caught.value.message
-    )
+def with_template(template: str) -> Any:
+    changed = copy.deepcopy(tokenizer())
+    changed.chat_template = template
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{% for message in messages %}", "chat template fails: TemplateSyntaxError"),
+        ("{{ messages[0].content.missing.more }}", "chat template fails: UndefinedError"),
+        ("{{ messages[1].content + 5 }}", "chat template fails"),
+        ("{{ messages[0].content[1].text }}", "wrote 0 placeholders for 1 media"),
+    ],
+    ids=["no template", "undefined", "wrong type", "blind"],
+)
+def test_a_template_that_cannot_work_is_refused_before_any_request(template: str, message: str) -> None:
+    with pytest.raises(WorkerFailure, match=message) as caught:
+        PromptBuilder(with_template(template), PLACEHOLDERS)
+    assert caught.value.code == "MODEL_UNSUPPORTED"
 
 
 def refused(messages: list[ChatMessage], media: list[ImageMedia | VideoMedia]) -> WorkerFailure:

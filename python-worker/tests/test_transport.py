@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -21,7 +20,7 @@ from glimpse_worker.protocol import (
     RequestKey,
     Tokens,
 )
-from glimpse_worker.transport import LINGER_MS, Transport
+from glimpse_worker.transport import Transport
 
 
 class Serving:
@@ -65,11 +64,9 @@ def test_nobody_listening_does_not_keep_it_for_ever(socket_directory: Path) -> N
     serving = Serving(socket_directory)
     serving.transport.send_control(failed())
     serving.transport.close(1)
-    began = time.monotonic()
     serving.thread.start()
     serving.thread.join(PATIENCE_S)
     assert serving.code == 1
-    assert time.monotonic() - began < 2 * LINGER_MS / 1000
 
 
 def test_messages_of_one_thread_arrive_in_order_and_none_is_dropped(socket_directory: Path) -> None:

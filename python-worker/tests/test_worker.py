@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from worker_process import WorkerProcess, items, text_of
+from worker_process import Orchestrator, WorkerProcess, items, text_of
 
 from glimpse_worker.protocol import (
     BoxPart,
+    Cancel,
     Done,
     Error,
     Failed,
     Fault,
+    Frame,
+    Generate,
     Hello,
     Loading,
     Ready,
@@ -23,7 +28,10 @@ from glimpse_worker.protocol import (
     RequestWarning,
     ThinkingPart,
     Tokens,
+    decode_data,
+    decode_start,
 )
+from glimpse_worker.worker import Worker
 
 Spawn = Callable[..., WorkerProcess]
 
@@ -104,16 +112,39 @@ def test_cancel_ends_a_request_that_waits(worker: WorkerProcess) -> None:
         worker.until_end(key)
 
 
-def test_a_cancel_that_overtakes_its_request_still_ends_it(worker: WorkerProcess) -> None:
+class Recorder:
+    """An engine that only notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, RequestKey]] = []
+
+    @property
+    def ready(self) -> Ready:
+        raise AssertionError("nobody asks")
+
+    def submit(self, request: Generate, frames: Sequence[Frame]) -> None:  # noqa: ARG002
+        self.told.append(("submit", request.key))
+
+    def cancel(self, key: RequestKey) -> None:
+        self.told.append(("cancel", key))
+
+    def close(self) -> None:
+        raise AssertionError("nobody closes it")
+
+
+def test_a_cancel_that_overtakes_its_request_still_ends_it(socket_directory: Path) -> None:
     # Two sockets have no common order: a picture takes longer than a cancel.
-    key = RequestKey("r1", 0)
-    worker.cancel(key)
-    worker.generate("normal 1", request="r0")
-    worker.until_end(RequestKey("r0", 0))
-    worker.generate("slow 5000")
-    _, done = worker.until_end(key)
-    assert isinstance(done, Done)
-    assert done.finish_reason == "cancelled"
+    with closing(Orchestrator(socket_directory)) as orchestrator:
+        worker = Worker(decode_start(orchestrator.start_line().strip()))
+        worker._engine = engine = Recorder()
+        key = RequestKey("r1", 0)
+        worker._on_control(Cancel(request="r1", attempt=0))
+        for request in ("r0", "r1", "r1"):
+            worker._on_generate(decode_data(orchestrator.generate_frame("hi", request)), [])
+        worker._transport.close(0)
+        worker._transport.serve()
+    expected = [("cancel", key), ("submit", RequestKey("r0", 0)), ("submit", key), ("cancel", key)]
+    assert engine.told == [*expected, ("submit", key)]
 
 
 def test_cancelling_what_has_ended_changes_nothing(worker: WorkerProcess) -> None:
@@ -207,6 +238,19 @@ def test_a_hung_step_ends_no_request_but_the_worker_can_leave(worker: WorkerProc
     worker.shut_down()
     assert worker.exit_code() == 0
     assert worker.pending_data() == []
+
+
+def test_a_broken_engine_ends_the_guilty_request_by_name_and_the_worker(worker: WorkerProcess) -> None:
+    other = worker.generate("slow 5000", request="other")
+    key = worker.generate("poison 3")
+    messages, error = worker.until_end(key)
+    assert isinstance(error, Error)
+    assert error.code == "GENERATION_FAILED"
+    assert text_of(messages, key) == "abc"
+    assert "the engine broke" in worker.expect(Fault).message
+    assert worker.exit_code() == 1
+    assert not any(isinstance(message, Done | Error) for message in [*messages, *worker.pending_data()])
+    assert items(messages, other)
 
 
 def test_babble_is_no_message(worker: WorkerProcess) -> None:

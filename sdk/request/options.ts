@@ -30,10 +30,10 @@ type Shape = { [Name in keyof GenerateOptions]-?: z.ZodType<NonNullable<Generate
 /** Each description is what the error message says was expected. */
 const shape = {
   maxNewTokens: z.int().min(1).describe("a whole number of at least 1"),
-  temperature: z.number().min(0).describe("a number of at least 0"),
+  temperature: z.number().min(0).max(100).describe("a number from 0 to 100"),
   topP: z.number().gt(0).max(1).describe("a number above 0 and at most 1"),
   topK: z.int().min(1).describe("a whole number of at least 1"),
-  repetitionPenalty: z.number().positive().describe("a number above 0"),
+  repetitionPenalty: z.number().min(0.01).max(100).describe("a number from 0.01 to 100"),
   seed: z.int().min(0).max(0xffff_ffff).describe("a whole number from 0 to 4294967295"),
   stop: z
     .union([z.string().min(1), z.array(z.string().min(1))])

@@ -49,6 +49,17 @@ test("a worker that sends garbage is ended and its requests fail by name", async
   expect(isAlive(pid)).toBe(false);
 });
 
+test("a request that breaks the device fails by name; the others hear that the worker is lost, and why", async () => {
+  const transport = await startScripted();
+  const running = submit(transport, "slow 2000");
+  await running.tokens(1);
+  expect(await submit(transport, "poison 3").ending).toMatchObject({ error: { code: "GENERATION_FAILED" } });
+  expect(await running.ending).toMatchObject({
+    error: { code: "WORKER_LOST", message: expect.stringContaining("the engine broke") },
+  });
+  await transport.close();
+});
+
 test("closing ends what runs as DISPOSED, a hanging worker too, and leaves no process and no socket", async () => {
   const transport = await startScripted();
   const pid = pidOf(transport);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import torch
 from transformers import StoppingCriteria, StoppingCriteriaList
 
+from ..device import is_out_of_memory
 from ..failure import WorkerFailure
 from ..output import Output
 from ..prepare import Prepared
-from ..protocol import FinishReason, Generate, Part, RequestKey, RequestWarning, Tokens, TokensItem
+from ..protocol import FinishReason, Generate, Part, RequestKey, Tokens, TokensItem
 from ..sampling import generation_config
 from .interface import Emit
 
@@ -30,7 +32,6 @@ class TokenStream(StoppingCriteria):
         self._output = output
         self._cancelled = cancelled
         self._emit = emit
-        self._warned = False
         self.first_at: float | None = None
         self.last_at: float | None = None
 
@@ -56,19 +57,14 @@ class TokenStream(StoppingCriteria):
         request, attempt = self._key
         item = TokensItem(request=request, attempt=attempt, index=index, ids=ids, parts=parts)
         self._emit(Tokens(items=[item]))
-        if self._output.box_image_assumed and not self._warned:
-            self._warned = True
-            message = "the answer does not say which picture its boxes are in; the last one was assumed"
-            self._emit(
-                RequestWarning(request=request, attempt=attempt, code="BOX_IMAGE_ASSUMED", message=message)
-            )
+        if warning := self._output.take_warning(self._key):
+            self._emit(warning)
 
 
 def generate(
     model: Any,
     request: Generate,
     prepared: Prepared,
-    max_new_tokens: int,
     stream: TokenStream,
 ) -> None:
     """
@@ -80,20 +76,31 @@ def generate(
     with torch.inference_mode():
         model.generate(
             **prepared.model_inputs(model.device),
-            generation_config=generation_config(request.options, model.generation_config, max_new_tokens),
+            generation_config=generation_config(
+                request.options, model.generation_config, prepared.max_new_tokens
+            ),
             stopping_criteria=StoppingCriteriaList([stream]),
         )
 
 
-def name_out_of_memory(error: Exception, device: str) -> Exception:
-    """HIP and older CUDA libraries report it as a plain RuntimeError; the wording is theirs all the same."""
-    out = isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
-    )
-    if not out:
+def name_out_of_memory(error: BaseException, device: str) -> BaseException:
+    """`error`, or what the caller is to see of it when the device's memory is full."""
+    if not is_out_of_memory(error):
         return error
     return WorkerFailure(
         "GPU_OUT_OF_MEMORY",
         f"the request did not fit into the memory of {device}: {str(error).split('. ', 1)[0]}",
         hint="Send fewer or smaller pictures, lower maxNewTokens, or end other programs on the device.",
     )
+
+
+def settle(device: torch.device) -> None:
+    """
+    Makes `device` ready for the next request after one that failed: its memory is free again. Raises when the
+    device takes no more work: after an assertion or a bad address in a kernel every later call of the process
+    fails, with the kernel's error.
+    """
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.synchronize(device)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ..protocol import DataFromWorker, Frame, Generate, LoadingStage, Ready, RequestKey
+from ..protocol import DataFromWorker, Fault, Frame, Generate, Ready, RequestKey
 
-Emit = Callable[[DataFromWorker], None]
-"""Sends a message. Never blocks; safe to call from any thread; keeps each thread's order."""
+Emit = Callable[[DataFromWorker | Fault], None]
+"""Sends a message. Never blocks; safe to call from any thread; keeps each thread's order.
 
-Progress = Callable[[LoadingStage, int | None, int | None], None]
-"""Reports a stage of loading, with bytes done and total where known. Safe to call from any thread."""
+A Fault is the end: the process leaves once it and everything before it was delivered.
+"""
 
 
 class Engine(Protocol):
@@ -32,6 +32,6 @@ class Engine(Protocol):
         """Ends a request as `cancelled` within one step; ignores a key that is not on board. Never blocks."""
 
     def close(self) -> None:
-        """Asks the engine to stop; requests on board get no ending. Never blocks; nothing is called
-        afterwards.
+        """Asks the engine to stop. Never blocks. Requests on board get no ending; what a step that runs has
+        generated may still be emitted.
         """

@@ -1,4 +1,4 @@
-"""What an engine on transformers says about itself when it has loaded."""
+"""What the reference engine says about itself when it has loaded."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..dependencies import import_dependencies
 from ..model_reference import local_directory
-from ..protocol import Start
-from .interface import Emit, Engine, Progress
+from ..protocol import Progress, Start
+from .interface import Emit, Engine
 
 
 def load_reference(start: Start, progress: Progress, emit: Emit) -> Engine:
@@ -20,10 +20,15 @@ def load_reference(start: Start, progress: Progress, emit: Emit) -> Engine:
     versions = import_dependencies()
     from ..checkpoint import load_model, load_tokenizer, open_checkpoint
     from ..device import choose_device
+    from ..prompt import PromptBuilder
+    from ..sampling import check_generation_config
     from .reference_engine import ReferenceEngine
 
     device = choose_device(start.device)
     checkpoint = open_checkpoint(start, progress)
+    # All that may be refused comes before the weights, which take minutes.
+    check_generation_config(checkpoint.directory)
     tokenizer = load_tokenizer(checkpoint)
+    prompts = PromptBuilder(tokenizer, checkpoint.placeholders)
     model = load_model(checkpoint, device, start.dtype, progress)
-    return ReferenceEngine(start.model, checkpoint, tokenizer, model, versions, emit)
+    return ReferenceEngine(start.model, checkpoint, tokenizer, prompts, model, versions, emit)

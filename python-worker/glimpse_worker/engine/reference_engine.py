@@ -5,14 +5,13 @@ oracle.
 
 from __future__ import annotations
 
-import gc
+import logging
 import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from transformers import Glm4vForConditionalGeneration, PreTrainedTokenizerFast
 
 from ..checkpoint import Checkpoint
@@ -23,6 +22,7 @@ from ..prompt import PromptBuilder
 from ..protocol import (
     Done,
     Error,
+    Fault,
     FinishReason,
     Frame,
     Generate,
@@ -31,10 +31,11 @@ from ..protocol import (
     Timing,
     Usage,
 )
-from .budget import new_token_budget
-from .generation import TokenStream, generate, name_out_of_memory
+from .generation import TokenStream, generate, name_out_of_memory, settle
 from .interface import Emit
 from .readiness import describe
+
+logger = logging.getLogger(__name__)
 
 _SLOTS = 2
 """One request that generates, and one whose pictures are decoded meanwhile."""
@@ -50,7 +51,6 @@ class _Run:
     cancelled: threading.Event = field(default_factory=threading.Event)
     generating: bool = False
     prepared: Prepared | None = None
-    max_new_tokens: int = 0
     prepare_from: float = 0.0
     prepare_to: float = 0.0
 
@@ -65,7 +65,7 @@ class ReferenceEngine:
 
     A request is on the board from `submit` to its ending, and leaves it exactly once, under the lock;
     whatever is sent from another thread than `generate` is sent under the lock too, so that nothing follows
-    an ending.
+    an ending. Pictures are held for requests on the board only.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class ReferenceEngine:
         name: str,
         checkpoint: Checkpoint,
         tokenizer: PreTrainedTokenizerFast,
+        prompts: PromptBuilder,
         model: Glm4vForConditionalGeneration,
         versions: Mapping[str, str],
         emit: Emit,
@@ -81,14 +82,14 @@ class ReferenceEngine:
         self._tokenizer = tokenizer
         self._model = model
         self._emit = emit
-        self._prompts = PromptBuilder(tokenizer, checkpoint.placeholders, checkpoint.context_length)
+        self._prompts = prompts
         self._ready = describe(name, checkpoint, model, versions, slots=_SLOTS)
         self._lock = threading.Lock()
         self._board: dict[RequestKey, _Run] = {}
         self._to_prepare: queue.SimpleQueue[_Run | None] = queue.SimpleQueue()
         self._to_generate: queue.SimpleQueue[_Run | None] = queue.SimpleQueue()
         for loop, thread in ((self._prepare_loop, "prepare"), (self._generate_loop, "generate")):
-            threading.Thread(target=loop, name=thread, daemon=True).start()
+            threading.Thread(target=self._run_loop, args=(loop,), name=thread, daemon=True).start()
 
     @property
     def ready(self) -> Ready:
@@ -105,10 +106,11 @@ class ReferenceEngine:
             run = self._board.get(key)
             if run is None:
                 return
+            run.cancelled.set()
             if run.generating:
-                run.cancelled.set()
                 return
             del self._board[key]
+            run.prepared, run.frames = None, ()
             waited = 1000 * (time.monotonic() - run.submitted)
             self._emit(_done(run, "cancelled", Usage(**_NO_TOKENS), Timing(**_NO_TIME, queue_ms=waited)))
 
@@ -119,34 +121,36 @@ class ReferenceEngine:
             self._board.clear()
         self._to_prepare.put(None)
 
+    def _run_loop(self, loop: Callable[[], None]) -> None:
+        """Without one of the threads no request would ever end: when one breaks, the process has to leave."""
+        try:
+            loop()
+        except BaseException as error:
+            logger.exception("the engine broke")
+            self._emit(Fault(message=f"the engine broke: {type(error).__name__}: {error}"))
+
     def _prepare_loop(self) -> None:
         while (run := self._to_prepare.get()) is not None:
-            if not self._on_board(run):
-                continue
-            try:
+            if self._on_board(run):
                 self._prepare(run)
-            except Exception as error:
-                self._end(run, request_error(run.key, error))
-            else:
-                self._to_generate.put(run)
             # Not kept alive while this thread waits for the next request.
             run.frames = ()
         self._to_generate.put(None)
 
     def _prepare(self, run: _Run) -> None:
         run.prepare_from = time.monotonic()
-        run.prepared = prepare(run.request, run.frames, self._checkpoint, self._prompts)
-        run.max_new_tokens, cut = new_token_budget(
-            run.key,
-            run.request.options.max_new_tokens,
-            len(run.prepared.prompt.ids),
-            self._checkpoint.context_length,
-        )
+        try:
+            prepared = prepare(run.request, run.frames, self._checkpoint, self._prompts, run.cancelled.is_set)
+        except BaseException as error:  # A panic in Rust code, which reads tokenizers, is no Exception.
+            self._end(run, request_error(run.key, error))
+            return
         run.prepare_to = time.monotonic()
         with self._lock:
             if self._board.get(run.key) is run:
-                for warning in [*run.prepared.warnings(run.key), *([cut] if cut else [])]:
+                for warning in prepared.warnings:
                     self._emit(warning)
+                run.prepared = prepared
+                self._to_generate.put(run)
 
     def _generate_loop(self) -> None:
         while (run := self._to_generate.get()) is not None:
@@ -156,15 +160,14 @@ class ReferenceEngine:
                 run.generating = True
             ending = self._generate(run)
             run.prepared = None
-            if isinstance(ending, Error) and ending.code == "GPU_OUT_OF_MEMORY":
-                gc.collect()
-                torch.cuda.empty_cache()
             self._end(run, ending)
+            if isinstance(ending, Error):
+                settle(self._model.device)
 
     def _generate(self, run: _Run) -> Done | Error:
         try:
             return self._run_model(run)
-        except Exception as error:
+        except BaseException as error:  # As in `_prepare`.
             return request_error(run.key, name_out_of_memory(error, self._ready.device.name))
 
     def _run_model(self, run: _Run) -> Done:
@@ -178,7 +181,7 @@ class ReferenceEngine:
         )
         stream = TokenStream(run.key, output, run.cancelled, self._emit)
         started = time.monotonic()
-        generate(self._model, request, prepared, run.max_new_tokens, stream)
+        generate(self._model, request, prepared, stream)
         reason = stream.finish()
         usage = Usage(
             prompt_tokens=len(prepared.prompt.ids),

@@ -18,8 +18,8 @@ _special = {STOP_TOKEN_ID: "<|user|>", **dict(enumerate(sorted(TAGS), start=STOP
 _special_ids = {text: token for token, text in _special.items()}
 _any_special = re.compile(f"({'|'.join(map(re.escape, _special_ids))})")
 
-Fault = Literal["crash", "hang", "oom", "babble"]
-FAULTS: dict[str, Fault] = {fault: fault for fault in get_args(Fault)}
+ScriptedFault = Literal["crash", "hang", "oom", "babble", "poison"]
+FAULTS: dict[str, ScriptedFault] = {fault: fault for fault in get_args(ScriptedFault)}
 PAUSES_S = {"normal": (0.001,), "slow": (0.02,), "stutter": (0.0, 0.05, 0.001, 0.0, 0.12, 0.02)}
 """The pauses before each token, over and over."""
 _command = re.compile(r"(?P<name>[a-z]+) (?P<count>\d{1,6})|say (?P<text>.+)", re.DOTALL)
@@ -31,7 +31,7 @@ class Script:
 
     ids: tuple[int, ...]
     pauses_s: tuple[float, ...] = PAUSES_S["normal"]
-    fault: Fault | None = None
+    fault: ScriptedFault | None = None
 
 
 def encode(text: str) -> list[int]:
@@ -53,8 +53,8 @@ def read_script(request: Generate) -> Script:
     """The script that the text of the last user message names. Raises WorkerFailure INVALID_REQUEST.
 
     `normal N`, `slow N` (20 ms a token) and `stutter N` (irregular pauses) answer with N letters, one token
-    each; `crash N`, `hang N`, `oom N` and `babble N` break in that way after N letters; `say TEXT` answers
-    TEXT.
+    each; `crash N`, `hang N`, `oom N`, `babble N` and `poison N` break in that way after N letters (`poison`
+    ends the request with an error, and the engine with it); `say TEXT` answers TEXT.
     """
     text = _last_user_text(request)
     command = _command.fullmatch(text)

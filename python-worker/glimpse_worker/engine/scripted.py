@@ -18,17 +18,19 @@ from ..protocol import (
     Device,
     Done,
     Error,
+    Fault,
     Frame,
     Generate,
     PixelLimits,
+    Progress,
     Ready,
     RequestKey,
     Start,
     Tokens,
     TokensItem,
 )
-from .interface import Emit, Progress
-from .script import STOP_TOKEN_ID, Fault
+from .interface import Emit
+from .script import STOP_TOKEN_ID, ScriptedFault
 from .scripted_run import CONTEXT_LENGTH, Run
 
 SLOTS = 4
@@ -65,6 +67,10 @@ def load_scripted(
         case _:
             assert_never(load)
     return Scripted(start, emit)
+
+
+class Poisoned(Exception):
+    """Ends its request, and the engine with it."""
 
 
 class Scripted:
@@ -121,11 +127,14 @@ class Scripted:
     def _step(self, runs: Sequence[Run]) -> None:
         items: list[TokensItem] = []
         endings: dict[RequestKey, Done | Error] = {}
+        fault: Fault | None = None
         for run in runs:
             try:
                 items.append(self._step_one(run))
             except Exception as error:
                 endings[run.key] = request_error(run.key, error)
+                if isinstance(error, Poisoned):
+                    fault = Fault(message=f"the engine broke: {error}")
             else:
                 if run.finish_reason is not None:
                     endings[run.key] = run.done(run.finish_reason)
@@ -133,6 +142,8 @@ class Scripted:
             self._emit(Tokens(items=items))
         for ending in endings.values():
             self._emit(ending)
+        if fault is not None:
+            self._emit(fault)
         with self._changed:
             self._running = [run for run in self._running if run.key not in endings]
 
@@ -146,7 +157,7 @@ class Scripted:
         return item
 
 
-def play_fault(fault: Fault, emit: Emit) -> NoReturn:
+def play_fault(fault: ScriptedFault, emit: Emit) -> NoReturn:
     """Breaks as a real engine might; what breaks one request only is raised as WorkerFailure."""
     match fault:
         case "crash":
@@ -162,6 +173,8 @@ def play_fault(fault: Fault, emit: Emit) -> NoReturn:
         case "babble":
             emit(cast(DataFromWorker, msgspec.Raw(GARBAGE)))
             raise WorkerFailure("GENERATION_FAILED", "the script babbled, as it was told to")
+        case "poison":
+            raise Poisoned("the script broke the device, as it was told to")
         case _:
             assert_never(fault)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from ..budget import new_token_budget
 from ..geometry import Geometry
 from ..output import Output
 from ..protocol import (
@@ -17,8 +18,7 @@ from ..protocol import (
     TokensItem,
     Usage,
 )
-from .budget import new_token_budget
-from .script import STOP_TOKEN_ID, Fault, Script, decode, encode, read_script
+from .script import STOP_TOKEN_ID, Script, ScriptedFault, decode, encode, read_script
 
 CONTEXT_LENGTH = 65_536
 FAULT_PAUSE_S = 0.05
@@ -51,7 +51,6 @@ class Run:
         self._script: Script | None = None
         self._budget = 0
         self._warnings: list[RequestWarning] = []
-        self._box_warned = False
         now = time.monotonic()
         self._submitted = self._started = self._prepared = self._first = self._last = now
 
@@ -62,7 +61,13 @@ class Run:
         self._started = time.monotonic()
         self._script = read_script(self._request)
         asked = self._request.options.max_new_tokens
-        self._budget, cut = new_token_budget(self.key, asked, self._prompt_tokens, CONTEXT_LENGTH)
+        self._budget, cut = new_token_budget(
+            self.key,
+            asked,
+            prompt_tokens=self._prompt_tokens,
+            image_tokens=self._frames,
+            context_length=CONTEXT_LENGTH,
+        )
         if cut is not None:
             self._warnings.append(cut)
         self._prepared = time.monotonic()
@@ -73,7 +78,7 @@ class Run:
         return warnings
 
     @property
-    def fault(self) -> Fault | None:
+    def fault(self) -> ScriptedFault | None:
         """What comes next, once the ids are played; a cancel does not prevent it any more."""
         if self._script is None or self._output.completion_tokens < len(self._script.ids):
             return None
@@ -92,7 +97,8 @@ class Run:
             self._schedule(self._script)
         if self.finish_reason is not None:
             parts += self._output.finish()
-        self._warn_of_boxes()
+        if warning := self._output.take_warning(self.key):
+            self._warnings.append(warning)
         return TokensItem(
             request=self.key.request, attempt=self.key.attempt, index=index, ids=ids, parts=parts
         )
@@ -115,18 +121,6 @@ class Run:
                 decode_ms=1000 * (self._last - self._first),
             ),
         )
-
-    def _warn_of_boxes(self) -> None:
-        if self._output.box_image_assumed and not self._box_warned:
-            self._box_warned = True
-            self._warnings.append(
-                RequestWarning(
-                    request=self.key.request,
-                    attempt=self.key.attempt,
-                    code="BOX_IMAGE_ASSUMED",
-                    message="a box was assumed to be in the last of several pictures",
-                )
-            )
 
     def _schedule(self, script: Script) -> None:
         played = self._output.completion_tokens
