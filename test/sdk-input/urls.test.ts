@@ -115,7 +115,7 @@ describe("Glimpse does not go", () => {
     expect(error).toMatchObject({
       code: "FETCH_REFUSED",
       message: expect.stringContaining("expected a host on the public internet, got "),
-      hint: expect.stringMatching(/^allowHosts: \["[^"]+:\d+"\] permits it\.$/),
+      hint: expect.stringMatching(/^allowHosts: \["([^"]+:\d+)"\] permits it \(--allow-host \1 in the shell\)\.$/),
     });
   });
 
@@ -126,7 +126,7 @@ describe("Glimpse does not go", () => {
     expect(error).toMatchObject({
       code: "FETCH_REFUSED",
       message: `${server.url("/a")}: expected a host on the public internet, got 127.0.0.1`,
-      hint: `allowHosts: ["${server.host}"] permits it.`,
+      hint: `allowHosts: ["${server.host}"] permits it (--allow-host ${server.host} in the shell).`,
     });
     expect(server.requests).toEqual([]);
   });
