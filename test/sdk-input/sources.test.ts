@@ -159,6 +159,7 @@ describe("files that are no pictures", () => {
     expect(await got("/dev/zero")).toBe("it is a pipe, socket or device");
   });
 
+  // Root may read every file, whatever its mode.
   it.skipIf(process.getuid?.() === 0)("says that it may not read a file", async () => {
     const path = writePicture("secret.png");
     chmodSync(path, 0);
