@@ -13,8 +13,9 @@ import {
 } from "../protocol/messages.ts";
 import { Channel } from "./channel.ts";
 import type { WorkerEvent, WorkerInfo, WorkerStateName } from "./events.ts";
-import { describeExit, type ExitReason } from "./exit-reason.ts";
+import type { ExitReason } from "./exit-reason.ts";
 import { makeSocketDirectory, type SocketDirectory } from "./socket-directory.ts";
+import { checkHello, lostWorker, workerDiedAtStart, workerSaidNothing } from "./worker-failure.ts";
 import { WorkerProcess } from "./worker-process.ts";
 
 /** What a worker is to run; the rest of the start-up line is the worker's own business. */
@@ -36,7 +37,6 @@ export interface WorkerListener {
 
 /** A Python that cannot even say hello within this time will not. */
 const HELLO_WITHIN_MS = 60_000;
-const EXIT_PACKAGES_MISSING = 78;
 
 /** One Python worker: its process, its two channels, and the hand-shake between them. */
 export class Worker {
@@ -75,7 +75,10 @@ export class Worker {
     this.#process = new WorkerProcess(options.python, this.#startMessage(), (log) =>
       listener.onEvent({ type: "log", worker: options.id, ...log }),
     );
-    this.#helloTimer = setTimeout(() => this.#fail(this.#noHello()), HELLO_WITHIN_MS);
+    this.#helloTimer = setTimeout(
+      () => this.#fail(workerSaidNothing(options.python, HELLO_WITHIN_MS)),
+      HELLO_WITHIN_MS,
+    );
     void this.#process.exited.then((exit) => this.#exited(exit));
     void this.#receive(this.#control, (frame) => this.#onControl(decodeControl(frame)));
     void this.#receive(this.#data, (frame) => this.#listener.onData(decodeData(frame)));
@@ -166,7 +169,7 @@ export class Worker {
   #onControl(message: ControlFromWorker): void {
     switch (message.type) {
       case "hello":
-        this.#checkHello(message);
+        checkHello(message, { token: this.#secret, generation: this.#options.generation });
         clearTimeout(this.#helloTimer);
         if (this.#state === "starting") this.#enter("loading");
         return;
@@ -189,61 +192,15 @@ export class Worker {
     }
   }
 
-  #checkHello(hello: ControlFromWorker & { type: "hello" }): void {
-    if (hello.protocol !== PROTOCOL_VERSION) {
-      throw new GlimpseError(
-        "PROTOCOL_MISMATCH",
-        `the worker speaks protocol ${hello.protocol}, this library ${PROTOCOL_VERSION}`,
-        { hint: "Remove other copies of glimpse_worker from PYTHONPATH and from the Python environment." },
-      );
-    }
-    if (hello.token !== this.#secret || hello.generation !== this.#options.generation) {
-      throw new GlimpseError("PROTOCOL_MISMATCH", "a process that we did not start said hello on the worker's socket");
-    }
-  }
-
   async #exited(exit: ExitReason): Promise<void> {
     this.#exit = exit;
     // What it sent before it left may still have to be read.
     await nextTurn();
     if (this.#state === "stopping") this.#end("stopped", new GlimpseError("DISPOSED", "the worker was stopped"));
-    this.#end("failed", this.#ready === undefined ? this.#diedAtStart(exit) : this.#died(exit));
+    const { id, python } = this.#options;
+    const death = { worker: id, python, exit, fault: this.#fault, stderr: this.#process.stderrTail() };
+    this.#end("failed", this.#ready === undefined ? workerDiedAtStart(death) : lostWorker(death));
     await this.#close();
-  }
-
-  #died(exit: ExitReason): GlimpseError {
-    return new GlimpseError(
-      "WORKER_LOST",
-      `the worker ${this.#options.id} ${describeExit(exit)}; ${this.#lastWords()}`,
-      {
-        hint: "launch() starts a new one.",
-      },
-    );
-  }
-
-  #diedAtStart(exit: ExitReason): GlimpseError {
-    if (exit.kind === "exited" && exit.code === EXIT_PACKAGES_MISSING) {
-      return new GlimpseError("PYTHON_DEPS_MISSING", `${this.#options.python}: ${this.#process.stderrTail()}`, {
-        hint: "Run `npx glimpse setup`, or give launch({ python }) an interpreter that has the packages.",
-      });
-    }
-    const what = `the worker ${describeExit(exit)} before it was ready; ${this.#lastWords()}`;
-    return new GlimpseError("WORKER_START_FAILED", what, {
-      hint: "Run `npx glimpse setup` if the Python environment is incomplete.",
-    });
-  }
-
-  #lastWords(): string {
-    if (this.#fault !== undefined) return `it said: ${this.#fault}`;
-    const tail = this.#process.stderrTail();
-    return tail === "" ? "it wrote nothing to stderr" : `its last words:\n${tail}`;
-  }
-
-  #noHello(): GlimpseError {
-    const seconds = HELLO_WITHIN_MS / 1000;
-    return new GlimpseError("WORKER_START_FAILED", `the worker said nothing within ${seconds} s of its start`, {
-      hint: `Check that \`${this.#options.python} -c "import zmq"\` ends quickly.`,
-    });
   }
 
   /** Ends a worker that is about to leave, or should be. */

@@ -6,6 +6,7 @@ import { basename, join } from "node:path";
 import { Worker as Thread } from "node:worker_threads";
 import { expect, test } from "vitest";
 import type { WorkerEvent } from "../../orchestrator/events.ts";
+import { resolvePython } from "../../orchestrator/python/resolve.ts";
 import { GlimpseError } from "../../protocol/errors.ts";
 import { isAlive, ownWorkers, pidOf, startScripted, submit } from "./scripted.ts";
 
@@ -140,6 +141,18 @@ test("a Python without the packages to speak with is PYTHON_DEPS_MISSING", async
     hint: expect.stringContaining("npx glimpse setup"),
   });
 });
+
+test.each(["protocol=99", "token=guessed", "generation=7"])(
+  "a stranger on the worker's socket is turned away: %s",
+  async (field) => {
+    const directory = await mkdtemp(join(tmpdir(), "stranger-"));
+    const python = join(directory, "python");
+    const program = new URL("./wrong_hello.py", import.meta.url).pathname;
+    await writeFile(python, `#!/bin/sh\nexec "${await resolvePython()}" "${program}" ${field}\n`, { mode: 0o755 });
+    expect(await failure(startScripted("normal", { python }))).toMatchObject({ code: "PROTOCOL_MISMATCH" });
+    expect(ownWorkers()).toEqual([]);
+  },
+);
 
 test("launching in a worker_thread is refused, because the worker would die with the thread", async () => {
   const code = `
