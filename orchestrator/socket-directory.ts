@@ -12,8 +12,10 @@ const SOCKETS = ["control", "data"];
 /** A Unix socket's path may have 107 bytes on Linux and 103 on macOS. */
 const LONGEST_SOCKET_PATH = 103;
 const LONGEST_NAME = "/glimpse-XXXXXX/control".length;
-/** Younger directories may belong to an orchestrator that has not bound its sockets yet. */
+/** Younger directories may belong to an orchestrator that is about to bind its sockets. */
 const STALE_AFTER_MS = 5_000;
+/** So long it may be held up before it does. */
+const EMPTY_STALE_AFTER_MS = 60_000;
 
 export interface SocketDirectory {
   control: string;
@@ -56,7 +58,8 @@ export async function makeSocketDirectory(): Promise<SocketDirectory> {
 
 /** An orchestrator killed with SIGKILL leaves its directory behind: the next one takes it away. */
 async function removeStaleDirectories(parent: string): Promise<void> {
-  const names = (await readdir(parent)).filter((name) => OWN_NAME.test(name));
+  const all = await readdir(parent).catch(() => []);
+  const names = all.filter((name) => OWN_NAME.test(name));
   await Promise.all(
     names.map(async (name) => {
       try {
@@ -72,8 +75,10 @@ async function removeStaleDirectories(parent: string): Promise<void> {
 async function removeIfStale(directory: string): Promise<void> {
   const stats = await lstat(directory);
   const isOurs = stats.isDirectory() && stats.uid === process.getuid?.() && (stats.mode & 0o777) === 0o700;
-  if (!isOurs || Date.now() - stats.mtimeMs < STALE_AFTER_MS) return;
+  if (!isOurs) return;
   const names = await readdir(directory);
+  const staleAfter = names.length === 0 ? EMPTY_STALE_AFTER_MS : STALE_AFTER_MS;
+  if (Date.now() - stats.mtimeMs < staleAfter) return;
   if (!names.every((name) => SOCKETS.includes(name))) return;
   for (const name of names) {
     const path = join(directory, name);

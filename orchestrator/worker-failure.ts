@@ -2,13 +2,15 @@ import { GlimpseError } from "../protocol/errors.ts";
 import { type ControlFromWorker, PROTOCOL_VERSION } from "../protocol/messages.ts";
 import { describeExit, type ExitReason } from "./exit-reason.ts";
 
+export type Fault = ControlFromWorker & { type: "fault" };
+
 /** What is known of a worker that is no more. */
 export interface Death {
   worker: string;
   python: string;
   exit: ExitReason;
   /** Why it said that it leaves. */
-  fault: string | undefined;
+  fault: Fault | undefined;
   /** The end of its stderr. */
   stderr: string;
 }
@@ -17,6 +19,11 @@ export interface Death {
 const EXIT_PACKAGES_MISSING = 78;
 
 export function lostWorker(death: Death): GlimpseError {
+  if (death.fault?.reason === "frame refused") {
+    return new GlimpseError("PROTOCOL_ERROR", `the worker refused a message: ${death.fault.message}`, {
+      hint: "This is a defect of Glimpse; the same request would end the next worker too.",
+    });
+  }
   const what = `the worker ${death.worker} ${describeExit(death.exit)}; ${lastWords(death)}`;
   return new GlimpseError("WORKER_LOST", what, { hint: "launch() starts a new one." });
 }
@@ -35,7 +42,7 @@ export function workerDiedAtStart(death: Death): GlimpseError {
 }
 
 function lastWords({ fault, stderr }: Death): string {
-  if (fault !== undefined) return `it said: ${fault}`;
+  if (fault !== undefined) return `it said: ${fault.message}`;
   return stderr === "" ? "it wrote nothing to stderr" : `its last words:\n${stderr}`;
 }
 

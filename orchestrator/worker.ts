@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setTimeout as delay } from "node:timers/promises";
 import { decodeControl, decodeData, encode, MAX_HEADER_BYTES } from "../protocol/codec.ts";
 import { GlimpseError } from "../protocol/errors.ts";
 import {
@@ -15,7 +15,7 @@ import { Channel } from "./channel.ts";
 import type { WorkerEvent, WorkerInfo, WorkerStateName } from "./events.ts";
 import type { ExitReason } from "./exit-reason.ts";
 import { makeSocketDirectory, type SocketDirectory } from "./socket-directory.ts";
-import { checkHello, lostWorker, workerDiedAtStart, workerSaidNothing } from "./worker-failure.ts";
+import { checkHello, type Fault, lostWorker, workerDiedAtStart, workerSaidNothing } from "./worker-failure.ts";
 import { WorkerProcess } from "./worker-process.ts";
 
 /** What a worker is to run; the rest of the start-up line is the worker's own business. */
@@ -37,6 +37,7 @@ export interface WorkerListener {
 
 /** A Python that cannot even say hello within this time will not. */
 const HELLO_WITHIN_MS = 60_000;
+const DRAIN_MS = 100;
 
 /** One Python worker: its process, its two channels, and the hand-shake between them. */
 export class Worker {
@@ -52,7 +53,7 @@ export class Worker {
   #ready: ReadyMessage | undefined;
   #exit: ExitReason | undefined;
   /** Why the worker says that it leaves. */
-  #fault: string | undefined;
+  #fault: Fault | undefined;
   #settleReady!: { resolve: (ready: ReadyMessage) => void; reject: (error: GlimpseError) => void };
   readonly ready: Promise<ReadyMessage>;
 
@@ -88,17 +89,18 @@ export class Worker {
   static async start(options: WorkerOptions, listener: WorkerListener): Promise<Worker> {
     const directory = await makeSocketDirectory();
     const channels: Channel[] = [];
+    const bind = async (path: string): Promise<Channel> => {
+      const channel = await Channel.bind(`ipc://${path}`, MAX_HEADER_BYTES);
+      channels.push(channel);
+      return channel;
+    };
     try {
-      const control = await Channel.bind(`ipc://${directory.control}`, MAX_HEADER_BYTES);
-      channels.push(control);
-      const data = await Channel.bind(`ipc://${directory.data}`, MAX_HEADER_BYTES);
+      const [control, data] = [await bind(directory.control), await bind(directory.data)];
       return new Worker(options, listener, { directory, control, data });
     } catch (cause) {
       for (const channel of channels) channel.close();
       await directory.remove();
-      throw new GlimpseError("WORKER_START_FAILED", `no socket can be made at ${directory.control}: ${cause}`, {
-        cause,
-      });
+      throw new GlimpseError("WORKER_START_FAILED", `the worker could not be started: ${cause}`, { cause });
     }
   }
 
@@ -184,7 +186,7 @@ export class Worker {
         return this.#fail(new GlimpseError(message.code, message.message, message));
       case "fault":
         // It leaves by itself; what it still has to say on the data channel comes before its exit.
-        this.#fault = message.message;
+        this.#fault = message;
         void this.#process.stop();
         return;
       default:
@@ -194,8 +196,8 @@ export class Worker {
 
   async #exited(exit: ExitReason): Promise<void> {
     this.#exit = exit;
-    // What it sent before it left may still have to be read.
-    await nextTurn();
+    // libzmq's own thread hands over what the worker sent before it left: the ending of the request at fault.
+    if (this.#fault !== undefined) await delay(DRAIN_MS);
     if (this.#state === "stopping") this.#end("stopped", new GlimpseError("DISPOSED", "the worker was stopped"));
     const { id, python } = this.#options;
     const death = { worker: id, python, exit, fault: this.#fault, stderr: this.#process.stderrTail() };

@@ -153,7 +153,11 @@ export const failedSchema = z.strictObject({ type: z.literal("failed"), ...failu
  * Control. The worker leaves after this message: a frame from the orchestrator was not a message, or the engine broke in
  * a way that no later request would survive. What is on board has no other ending.
  */
-export const faultSchema = z.strictObject({ type: z.literal("fault"), message: z.string() });
+export const faultSchema = z.strictObject({
+  type: z.literal("fault"),
+  reason: z.enum(["frame refused", "engine broken"]),
+  message: z.string(),
+});
 
 /**
  * The generated text, taken apart. The `text` of thinking, text and markup parts, joined in order, is the raw text:

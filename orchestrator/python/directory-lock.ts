@@ -41,7 +41,8 @@ export async function withLock<T>(path: string, options: LockOptions, work: () =
 
 async function acquire(path: string, text: string, { signal, onWait }: LockOptions): Promise<void> {
   const silence = new Silence();
-  for (let waited = false; ; ) {
+  let waited = false;
+  for (let looks = 1; ; looks++) {
     signal?.throwIfAborted();
     if (await create(path, text)) return;
     const found = await look(path);
@@ -50,9 +51,12 @@ async function acquire(path: string, text: string, { signal, onWait }: LockOptio
       await discard(path, found.text);
       continue;
     }
-    const [pid, host] = found.text.split(" ");
-    if (!waited) onWait?.(`${pid} on ${host}`);
-    waited = true;
+    // A lock that is just being made has no text yet; one that never gets any belongs to nobody known.
+    if (!waited && (found.text !== "" || looks > 1)) {
+      const [pid = "", host] = found.text.split(" ");
+      onWait?.(host === undefined ? "unknown" : `${pid} on ${host}`);
+      waited = true;
+    }
     await delay(pollMs, undefined, { signal });
   }
 }

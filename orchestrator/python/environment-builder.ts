@@ -48,6 +48,7 @@ export class EnvironmentBuilder {
 
   async #makeVenv(base: Interpreter): Promise<void> {
     await this.#step("venv", `Python ${base.version} environment at ${this.#directory}`, async () => {
+      this.#options.signal?.throwIfAborted();
       await rm(stampPath(this.#directory), { force: true });
       await rm(this.#directory, { recursive: true, force: true });
       const made = await execa(base.path, ["-I", "-m", "venv", this.#directory], {
@@ -111,6 +112,8 @@ export class EnvironmentBuilder {
         stdin: "ignore",
         reject: false,
       });
+      // Ctrl-C in a terminal ends this child too: that says nothing about the environment.
+      this.#options.signal?.throwIfAborted();
       if (failed) throw this.#failure("importing torch and transformers", stderr);
       const [cuda, hip] = stdout.trim().split(" ");
       const found: TorchBuild = hip !== "None" ? "rocm" : cuda !== "None" ? "cuda" : "cpu";

@@ -44,6 +44,7 @@ function isExecutable(path: string): Promise<boolean> {
 export async function setUp(options: SetupOptions = {}): Promise<string> {
   const directory = options.directory ?? environmentDirectory();
   const { signal, onEvent } = options;
+  const builder = new EnvironmentBuilder(directory, options);
   let waited = false;
   const onWait = (holder: string): void => {
     waited = true;
@@ -51,7 +52,6 @@ export async function setUp(options: SetupOptions = {}): Promise<string> {
   };
   const make = async (): Promise<void> => {
     if (waited) onEvent?.({ type: "done", step: "wait", files: 0, bytes: 0 });
-    const builder = new EnvironmentBuilder(directory, options);
     const stamp = await readStamp(directory);
     const what = await missing(directory, stamp, options);
     if (stamp === undefined || what === "everything") return builder.makeAnew(stamp?.torch);
@@ -59,6 +59,8 @@ export async function setUp(options: SetupOptions = {}): Promise<string> {
     if (what === "development") return builder.addDevelopment(stamp);
   };
   try {
+    // Before any lock is taken: an environment may be complete where nothing can be written.
+    if (await isComplete(directory, builder, options)) return pythonOf(directory);
     await mkdir(dirname(directory), { recursive: true });
     await withLock(`${directory}.lock`, { signal, onWait }, make);
   } catch (error) {
@@ -66,6 +68,12 @@ export async function setUp(options: SetupOptions = {}): Promise<string> {
     throw isSystemError(error) ? unwritable(directory, error) : error;
   }
   return pythonOf(directory);
+}
+
+async function isComplete(directory: string, builder: EnvironmentBuilder, options: SetupOptions): Promise<boolean> {
+  const stamp = await readStamp(directory);
+  if (stamp === undefined || (await missing(directory, stamp, options)) !== "nothing") return false;
+  return !options.verify || builder.works(stamp.torch);
 }
 
 function isSystemError(error: unknown): error is NodeJS.ErrnoException {

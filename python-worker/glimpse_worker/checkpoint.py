@@ -102,8 +102,13 @@ def _named_failures(directory: Path) -> Iterator[None]:
     """What transformers raises about a checkpoint, of nearly every type, as MODEL_UNSUPPORTED."""
     try:
         yield
-    except (WorkerFailure, MemoryError, torch.AcceleratorError):
+    except (WorkerFailure, MemoryError, ImportError, torch.AcceleratorError):
         raise
+    except OSError as error:
+        # The system's own refusals have a number; transformers raises OSError without one.
+        if error.errno is not None:
+            raise
+        raise _incomplete(directory, f"cannot be loaded: {error}") from error
     except SafetensorError as error:
         raise _incomplete(directory, f"has damaged weights: {error}") from error
     except Exception as error:

@@ -15,10 +15,10 @@ _HINT = "Run `npx glimpse setup`, or install it into the interpreter that `pytho
 PACKAGES = {
     "zmq": ("pyzmq", (27, 0)),
     "msgspec": ("msgspec", (0, 21)),
-    "numpy": ("numpy", (2, 0)),
-    "PIL": ("pillow", (12, 0)),
+    "numpy": ("numpy", (1, 26)),
+    "PIL": ("pillow", (10, 1)),
     "torch": ("torch", (2, 11)),
-    "accelerate": ("accelerate", (1, 10)),
+    "accelerate": ("accelerate", (1, 1)),
     "huggingface_hub": ("huggingface_hub", (1, 31)),
     "safetensors": ("safetensors", (0, 8)),
     "tokenizers": ("tokenizers", (0, 23)),

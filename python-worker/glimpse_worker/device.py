@@ -51,9 +51,10 @@ def describe_device(device: torch.device) -> Device:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """HIP and older CUDA libraries report it as a plain RuntimeError; the wording is theirs all the same."""
+    """HIP, older CUDA libraries and the CPU's allocator report it as a plain RuntimeError, in these words."""
     return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
+        isinstance(error, RuntimeError)
+        and bool(re.search("out of memory|can't allocate memory", str(error), re.I))
     )
 
 

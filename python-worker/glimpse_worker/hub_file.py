@@ -26,7 +26,9 @@ class HubFile:
 
     The hub's own downloader gives what arrives a new name every time and empties it first, over HTTP and over
     Xet, so what a killed process had is lost. Here a file comes over plain HTTP, which the hub speaks for
-    every file up to 50 GB however it is stored, into the one name by which the hub's tools know half a file.
+    every file up to 50 GB however it is stored, into one name per etag. The hub gave such a name up because
+    some network file systems grant a lock to everybody; there, two workers that start at once on an empty
+    cache may spoil each other's download, which the digest then finds out.
     """
 
     name: str

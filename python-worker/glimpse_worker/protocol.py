@@ -249,6 +249,7 @@ class Fault(_Message, frozen=True, kw_only=True):
     broke. It leaves after this message.
     """
 
+    reason: Literal["frame refused", "engine broken"]
     message: str
 
 

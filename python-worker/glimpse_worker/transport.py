@@ -103,7 +103,7 @@ class Transport:
                 if data in ready:
                     self._on_generate(*_receive_generate(data))
             except InvalidMessage as error:
-                control.send(encode(Fault(message=str(error))))
+                control.send(encode(Fault(reason="frame refused", message=str(error))))
                 return EXIT_FAILED
 
 

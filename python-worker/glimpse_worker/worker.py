@@ -109,7 +109,9 @@ class Worker:
 
     def _on_generate(self, request: Generate, frames: Sequence[Frame]) -> None:
         if self._engine is None:
-            self._emit(Fault(message=f"generate {request.request} came before `ready`"))
+            self._emit(
+                Fault(reason="frame refused", message=f"generate {request.request} came before `ready`")
+            )
         else:
             self._engine.submit(request, frames)
             if self._cancels.pop(request.key, False):

@@ -56,7 +56,7 @@ def test_a_missing_package_is_named_with_what_to_do(module: str, package: str) -
         ("torch", "2.10.1+cu128", "2.11"),
         ("transformers", "5.9.0.dev0", "5.17"),
         ("huggingface_hub", "1.30.2", "1.31"),
-        ("PIL", "11.3.0", "12.0"),
+        ("PIL", "10.0.1", "10.1"),
         ("msgspec", "0.20.0", "0.21"),
         ("zmq", "26.4.0", "27.0"),
     ],
@@ -84,6 +84,7 @@ def test_the_packages_that_are_asked_for_are_those_that_are_checked() -> None:
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
         RuntimeError("HIP out of memory. Tried to allocate 20.00 MiB."),
         RuntimeError("CUDA error: out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes."),
     ],
 )
 def test_every_wording_of_a_full_device_is_known(error: Exception) -> None:

@@ -68,6 +68,23 @@ describe("setting up the Python environment", () => {
     expect((await pipCalls()).length).toBe(2 * before.length);
   });
 
+  test("a set-up that is interrupted while it tries out an environment leaves it as it is", async () => {
+    await setUp({ directory, torch: cpu });
+    const controller = new AbortController();
+    const tried = setUp({
+      directory,
+      verify: true,
+      signal: controller.signal,
+      onEvent: ({ step }) => {
+        // Ctrl-C reaches the Python that tries it out as well, which then fails.
+        writeFileSync(join(directory, "broken"), "");
+        if (step === "check") controller.abort();
+      },
+    });
+    await expect(tried).rejects.toMatchObject({ code: "ABORTED" });
+    expect(await needsSetup({ directory })).toBe(false);
+  });
+
   test("a second set-up installs nothing", async () => {
     await setUp({ directory, torch: cpu });
     const before = await calls(python);

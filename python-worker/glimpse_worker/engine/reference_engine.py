@@ -127,7 +127,9 @@ class ReferenceEngine:
             loop()
         except BaseException as error:
             logger.exception("the engine broke")
-            self._emit(Fault(message=f"the engine broke: {type(error).__name__}: {error}"))
+            self._emit(
+                Fault(reason="engine broken", message=f"the engine broke: {type(error).__name__}: {error}")
+            )
 
     def _prepare_loop(self) -> None:
         while (run := self._to_prepare.get()) is not None:

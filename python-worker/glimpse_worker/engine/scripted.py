@@ -134,7 +134,7 @@ class Scripted:
             except Exception as error:
                 endings[run.key] = request_error(run.key, error)
                 if isinstance(error, Poisoned):
-                    fault = Fault(message=f"the engine broke: {error}")
+                    fault = Fault(reason="engine broken", message=f"the engine broke: {error}")
             else:
                 if run.finish_reason is not None:
                     endings[run.key] = run.done(run.finish_reason)
