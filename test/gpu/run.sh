@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # On a GPU machine: a checkpoint in the published layout, loaded by launch(), against a plain transformers script.
-# test/gpu/run.sh PYTHON PARITY.js [DIRECTORY]; `tsc -p test/gpu` makes PARITY.js.
+# test/gpu/run.sh PYTHON PARITY.js [DIRECTORY]; `npx tsc -p test/gpu` makes it: dist-gpu/test/gpu/parity.js.
 set -euo pipefail
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 python=$1
