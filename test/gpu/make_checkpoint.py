@@ -13,6 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import Glm4vConfig, Glm4vForConditionalGeneration
 
 BASE_VOCABULARY = 151_329
+VOCABULARY = 151_552
 ADDED_TOKENS = [
     "<|endoftext|>",
     "[MASK]",
@@ -71,7 +72,7 @@ CONFIG = {
         "rope_scaling": {"rope_type": "default", "mrope_section": [8, 12, 12]},
         "partial_rotary_factor": 0.5,
         "use_cache": True,
-        "vocab_size": 151552,
+        "vocab_size": VOCABULARY,
     },
     "vision_config": {
         "model_type": "glm4v",
@@ -107,8 +108,9 @@ PREPROCESSOR = {
 
 def write_tokenizer(directory: Path, template: Path) -> None:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {character: index for index, character in enumerate(alphabet)}
-    for index in range(len(vocabulary), BASE_VOCABULARY):
+    vocabulary = {character: index for index, character in enumerate(alphabet)} | IDS
+    # Every id that the model can write has a text, as a real answer has.
+    for index in set(range(VOCABULARY)) - set(vocabulary.values()):
         vocabulary[f"w{index}"] = index
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -117,6 +119,7 @@ def write_tokenizer(directory: Path, template: Path) -> None:
         added = AddedToken(token, special=token not in NOT_SPECIAL, normalized=False)
         (tokenizer.add_tokens if token in NOT_SPECIAL else tokenizer.add_special_tokens)([added])
     assert all(tokenizer.token_to_id(token) == number for token, number in IDS.items())
+    assert tokenizer.get_vocab_size() == VOCABULARY
     tokenizer.save(str(directory / "tokenizer.json"))
     write_json(
         directory / "tokenizer_config.json",
