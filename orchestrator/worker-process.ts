@@ -60,12 +60,12 @@ export class WorkerProcess {
   }
 
   /** Waits for the process to leave by itself, then SIGTERM, then SIGKILL, to the whole process group. */
-  async stop(): Promise<ExitReason> {
+  async stop(): Promise<void> {
     if (!(await this.#exitsWithin(GRACE_MS))) {
       this.#signal("SIGTERM");
       if (!(await this.#exitsWithin(GRACE_MS))) this.kill();
     }
-    return this.exited;
+    await this.exited;
   }
 
   kill(): void {

@@ -9,15 +9,18 @@ import { invalid } from "../invalid.ts";
 export interface GenerateOptions {
   /** The most tokens to generate, thinking included. Default 8192; always cut to the context that the prompt leaves. */
   maxNewTokens?: number | undefined;
-  /** 0 is greedy: always the most probable token. */
+  /** 0 to 100. 0 is greedy, always the most probable token, and so is anything below 1e-5. */
   temperature?: number | undefined;
   /** Sample from the most probable tokens whose probabilities add up to this much: above 0, at most 1. */
   topP?: number | undefined;
   /** Sample from this many most probable tokens. */
   topK?: number | undefined;
-  /** Above 1 makes tokens that have occurred less probable, as transformers' repetition_penalty does. */
+  /** 0.01 to 100. Above 1 makes tokens that have occurred less probable, as transformers' repetition_penalty does. */
   repetitionPenalty?: number | undefined;
-  /** 0 to 4294967295. The same request with the same seed gives the same tokens. Default: drawn, and reported. */
+  /**
+   * 0 to 4294967295. Default: drawn, and reported. The same request with the same seed gives the same tokens in float32;
+   * in bfloat16 on a GPU two tokens may tie, and rounding, which differs from run to run, decides.
+   */
   seed?: number | undefined;
   /** The answer ends before any of these texts. They are not looked for in the thinking. */
   stop?: string | readonly string[] | undefined;

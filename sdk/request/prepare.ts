@@ -29,7 +29,6 @@ export interface PreparedRequest {
   /** What to call each medium in a message to the caller, in the order of `media`. */
   labels: string[];
   options: WireOptions;
-  seed: number;
 }
 
 const inputNames = ["messages", "prompt", "images", "video", "system", ...optionNames];
@@ -59,7 +58,6 @@ export async function prepareRequest(
     frames: media.flatMap(sourcesOf).map(bytesOf),
     labels: media.map(labelOf),
     options: { ...options, seed },
-    seed,
   };
 }
 

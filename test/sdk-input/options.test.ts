@@ -66,16 +66,14 @@ describe("an option that does not exist is refused, and the one that was meant i
 describe("options on their way to the worker", () => {
   it("are all passed on; one stop text becomes a list", async () => {
     const options = { maxNewTokens: 5, temperature: 0, topP: 1, topK: 1, repetitionPenalty: 0.5, seed: 0xffff_ffff };
-    const { options: sent, seed } = await prepare({ prompt: "?", ...options, stop: "END" });
+    const { options: sent } = await prepare({ prompt: "?", ...options, stop: "END" });
     expect(sent).toEqual({ ...options, stop: ["END"] });
-    expect(seed).toBe(0xffff_ffff);
   });
 
   it("are left to the checkpoint when they are absent or undefined; only a seed is drawn", async () => {
     const input = { prompt: "?", temperature: undefined, stop: [], seed: undefined, unheardOf: undefined };
-    const { options, seed } = await prepare(input);
+    const { options } = await prepare(input);
     expect(options).toEqual({ seed: 7 });
-    expect(seed).toBe(7);
   });
 
   it.each([
