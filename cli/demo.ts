@@ -5,15 +5,16 @@ import { printAnswer } from "./answer.ts";
 import { start } from "./describe.ts";
 import { exitCodes, reportFailure } from "./failure.ts";
 import type { Interruption } from "./interruption.ts";
+import type { EngineOptions } from "./options.ts";
 import { print } from "./terminal.ts";
 
 const prompt = "Describe this image.";
 
 /** `glimpse demo`: the bundled picture, described by the embedded model; resolves to the exit code. */
-export async function demo(interruption: Interruption): Promise<number> {
+export async function demo(options: EngineOptions, interruption: Interruption): Promise<number> {
   const { signal } = interruption;
   try {
-    await using glm = await start({ prompt }, signal);
+    await using glm = await start({ prompt, ...options }, signal);
     print(process.stdout, `${relative(process.cwd(), demoPicture)}: ${prompt}`, "dim");
     print(process.stdout, "\n\n");
     const result = await printAnswer(glm.stream({ prompt, images: [demoPicture], signal }));

@@ -32,13 +32,15 @@ export async function describe(
 export async function start(options: DescribeOptions, signal: AbortSignal): Promise<Glimpse> {
   await ensureEnvironment(options.python, { signal });
   const display = new ProgressDisplay();
-  const { model, revision, device, dtype, python, allowHost } = options;
+  const { model, revision, device, dtype, engine, kvCacheMemoryBytes, python, allowHost } = options;
   try {
     return await launch({
       model,
       revision,
       device,
       dtype,
+      engine,
+      kvCacheMemoryBytes,
       python,
       allowHosts: allowHost,
       signal,
@@ -107,9 +109,11 @@ class Description {
   }
 
   #request(images: string[]): GenerateInput {
-    const { prompt, maxNewTokens, temperature, topP, topK, repetitionPenalty, seed, stop } = this.#options;
+    const { prompt, maxNewTokens, maxThinkingTokens, seed, stop } = this.#options;
+    const { temperature, topP, topK, repetitionPenalty } = this.#options;
+    const sampling = { temperature, topP, topK, repetitionPenalty, seed };
     const { signal } = this.#interruption;
-    return { prompt, images, maxNewTokens, temperature, topP, topK, repetitionPenalty, seed, stop, signal };
+    return { prompt, images, maxNewTokens, maxThinkingTokens, ...sampling, stop, signal };
   }
 
   async #describe(glm: Glimpse, picture: string): Promise<GenerateResult> {

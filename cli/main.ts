@@ -1,7 +1,7 @@
 import { Command, CommanderError, Option } from "commander";
 import { version } from "../orchestrator/package-root.ts";
 import { Interruption } from "./interruption.ts";
-import { collect, type DescribeOptions, decimal, integer } from "./options.ts";
+import { collect, type DescribeOptions, decimal, type EngineOptions, integer } from "./options.ts";
 
 const interruption = new Interruption();
 
@@ -12,6 +12,16 @@ const program = new Command("glimpse")
   .exitOverride()
   .showHelpAfterError("(glimpse --help shows what there is)");
 
+/** Of every command that loads a model. */
+const engine = new Option(
+  "--engine <engine>",
+  "paged: all requests in one batch; reference: transformers' own generate, one request at a time (default: paged)",
+).choices(["paged", "reference"]);
+const kvCacheMemoryBytes = new Option(
+  "--kv-cache-memory-bytes <n>",
+  "memory for the keys and values of tokens, with engine paged only (default: nine tenths of what is free on a GPU, a quarter on a CPU)",
+).argParser(integer);
+
 program
   .command("describe")
   .description("describe pictures, each given by path or http(s) URL")
@@ -21,8 +31,15 @@ program
   .option("--revision <revision>", "branch, tag or commit of an id")
   .option("--device <device>", "auto, cpu, cuda or cuda:N (default: auto)")
   .addOption(new Option("--dtype <dtype>", "(default: auto)").choices(["auto", "float32", "bfloat16", "float16"]))
+  .addOption(engine)
+  .addOption(kvCacheMemoryBytes)
   .option("--python <path>", "an interpreter that has torch and transformers (default: the environment of the set-up)")
   .option("--max-new-tokens <n>", "(default: 8192)", integer)
+  .option(
+    "--max-thinking-tokens <n>",
+    "most tokens of thinking; 0 starts the answer at once (default: no bound)",
+    integer,
+  )
   .option("--temperature <t>", "0 is greedy", decimal)
   .option("--top-p <p>", "", decimal)
   .option("--top-k <k>", "", integer)
@@ -39,9 +56,11 @@ program
 program
   .command("demo")
   .description("describe a bundled picture with the embedded model")
-  .action(async () => {
+  .addOption(engine)
+  .addOption(kvCacheMemoryBytes)
+  .action(async (options: EngineOptions) => {
     const { demo } = await import("./demo.ts");
-    process.exitCode = await demo(interruption);
+    process.exitCode = await demo(options, interruption);
   });
 
 program

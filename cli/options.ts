@@ -1,7 +1,13 @@
 import { InvalidArgumentError } from "commander";
 
+/** What every command takes that loads a model; names and meanings are those of `launch()`. */
+export interface EngineOptions {
+  engine?: "paged" | "reference";
+  kvCacheMemoryBytes?: number;
+}
+
 /** What `glimpse describe` takes; names and meanings are those of `launch()` and `generate()`. */
-export interface DescribeOptions {
+export interface DescribeOptions extends EngineOptions {
   prompt: string;
   model?: string;
   revision?: string;
@@ -10,6 +16,7 @@ export interface DescribeOptions {
   python?: string;
   allowHost?: string[];
   maxNewTokens?: number;
+  maxThinkingTokens?: number;
   temperature?: number;
   topP?: number;
   topK?: number;

@@ -1,4 +1,4 @@
-import type { Device, LoadingMessage } from "../protocol/messages.ts";
+import type { Device, LoadingMessage, ReadyMessage } from "../protocol/messages.ts";
 import type { ExitReason } from "./exit-reason.ts";
 import type { LogLine } from "./worker-process.ts";
 
@@ -21,7 +21,10 @@ export interface WorkerInfo {
   /** Known once the worker is ready. */
   device: Device | undefined;
   model: string | undefined;
+  engine: ReadyMessage["engine"] | undefined;
   dtype: string | undefined;
   contextLength: number | undefined;
+  /** How many tokens the KV cache holds, of all requests together; undefined for an engine that has none. */
+  kvCacheTokens: number | undefined;
   versions: Readonly<Record<string, string>> | undefined;
 }

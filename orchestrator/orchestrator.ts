@@ -63,6 +63,7 @@ class Orchestrator implements Transport {
   #starting: Promise<Worker> | undefined;
   #worker: Worker | undefined;
   #slots = 0;
+  #placesChanged = false;
   /** Why no request is taken any more. */
   #ended: GlimpseError | undefined;
 
@@ -115,7 +116,17 @@ class Orchestrator implements Transport {
       if (request === undefined) break;
       this.#board(request, worker);
     }
-    for (const [index, request] of this.#queue.entries()) request.moveTo(this.#onBoard.size + index);
+    this.#tellPlaces();
+  }
+
+  /** Once per turn of the event loop, however many requests come or leave in it: each of them moves all that wait. */
+  #tellPlaces(): void {
+    if (this.#placesChanged || this.#queue.length === 0) return;
+    this.#placesChanged = true;
+    setImmediate(() => {
+      this.#placesChanged = false;
+      for (const [index, request] of this.#queue.entries()) request.moveTo(this.#onBoard.size + index);
+    });
   }
 
   #board(request: Request, worker: Worker): void {

@@ -8,7 +8,14 @@ export function cancelledEarly(queueMs: number): RequestEvent & { type: "done" }
   return {
     type: "done",
     finishReason: "cancelled",
-    usage: { promptTokens: 0, imageTokens: 0, thinkingTokens: 0, completionTokens: 0 },
+    usage: {
+      promptTokens: 0,
+      imageTokens: 0,
+      cachedTokens: 0,
+      cachedImageTokens: 0,
+      thinkingTokens: 0,
+      completionTokens: 0,
+    },
     timing: { queueMs, preprocessMs: 0, prefillMs: 0, decodeMs: 0 },
     worker: undefined,
   };

@@ -112,8 +112,10 @@ export class Worker {
       exit: this.#exit,
       device: this.#ready?.device,
       model: this.#ready?.model,
+      engine: this.#ready?.engine,
       dtype: this.#ready?.dtype,
       contextLength: this.#ready?.contextLength,
+      kvCacheTokens: this.#ready?.kvCacheTokens,
       versions: this.#ready?.versions,
     };
   }

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { errorCodeList } from "./errors.ts";
 
 /** Raised with every change that an older peer would misread. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 const count = z.int().min(0);
 const milliseconds = z.number().min(0);
@@ -17,10 +17,16 @@ const failure = {
 
 // ---------------------------------------------------------------- start-up line (JSON on the worker's stdin)
 
-/** The scripted engine has no model: it plays the faults that the tests need. */
 const engineChoice = z.discriminatedUnion("kind", [
+  /** `kvCacheMemoryBytes` of the device's memory hold the keys and values of tokens; absent: the engine chooses. */
+  z.strictObject({ kind: z.literal("paged"), kvCacheMemoryBytes: z.int().min(1).optional() }),
   z.strictObject({ kind: z.literal("reference") }),
-  z.strictObject({ kind: z.literal("scripted"), load: z.enum(["normal", "slow", "hang", "fail", "crash"]) }),
+  /** Has no model: plays the faults that the tests need. `slots` are those of `ready`. */
+  z.strictObject({
+    kind: z.literal("scripted"),
+    load: z.enum(["normal", "slow", "hang", "fail", "crash"]),
+    slots: z.int().min(1).optional(),
+  }),
 ]);
 
 export const dtypeSchema = z.enum(["auto", "float32", "bfloat16", "float16"]);
@@ -66,10 +72,15 @@ const wireMedia = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("video"), bytes: z.array(count).min(1), fps: z.number().positive() }),
 ]);
 
-/** What is absent comes from the checkpoint's generation_config; a `temperature` below 1e-5 is greedy. */
+/**
+ * What is absent comes from the checkpoint's generation_config; a `temperature` below 1e-5 is greedy. `maxThinkingTokens`
+ * is the most tokens between `<think>` and `</think>`: when they are used up the engine writes `</think><answer>`; 0 writes
+ * `<think></think><answer>` before the first token.
+ */
 const wireOptions = z.strictObject({
   seed: z.int().min(0).max(0xffff_ffff),
   maxNewTokens: z.int().min(1).optional(),
+  maxThinkingTokens: count.optional(),
   temperature: z.number().min(0).max(100).optional(),
   topP: z.number().gt(0).max(1).optional(),
   topK: z.int().min(1).optional(),
@@ -81,6 +92,11 @@ const wireOptions = z.strictObject({
 export const generateSchema = z.strictObject({
   type: z.literal("generate"),
   ...requestKey,
+  /**
+   * What an earlier attempt has generated and sent: the worker goes on after these ids, its first `tokens` item has
+   * their number as `index`, and bounds and usage count them as generated.
+   */
+  generated: z.array(count).min(1).optional(),
   messages: z.array(
     z.strictObject({ role: z.enum(["system", "user", "assistant"]), content: z.array(wireContent).min(1) }),
   ),
@@ -133,11 +149,13 @@ export const readySchema = z.strictObject({
   model: z.string(),
   /** The commit of the checkpoint, when it came from the hub. */
   revision: z.string().optional(),
-  engine: z.enum(["reference", "scripted"]),
+  engine: z.enum(["paged", "reference", "scripted"]),
   dtype: z.string(),
   device: deviceSchema,
   /** How many requests the orchestrator may have on board at once. */
   slots: z.int().min(1),
+  /** How many tokens the KV cache holds, of all requests together; absent when the engine has none. */
+  kvCacheTokens: z.int().min(1).optional(),
   contextLength: count,
   imageLimits: pixelLimits,
   videoLimits: pixelLimits,
@@ -199,6 +217,10 @@ export const usageSchema = z.strictObject({
   promptTokens: count,
   /** The part of `promptTokens` that stands for pictures or video frames. */
   imageTokens: count,
+  /** The part of `promptTokens` whose keys and values were reused from an earlier request. */
+  cachedTokens: count,
+  /** The part of `imageTokens` that did not go through the vision tower again. */
+  cachedImageTokens: count,
   /** The part of `completionTokens` spent on thinking, its tags included. */
   thinkingTokens: count,
   /** Everything generated, the stop token included. */

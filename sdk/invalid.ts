@@ -58,6 +58,7 @@ const otherNames = new Map([
   ["maxtokens", "maxNewTokens"],
   ["maxcompletiontokens", "maxNewTokens"],
   ["maxoutputtokens", "maxNewTokens"],
+  ["thinkingbudget", "maxThinkingTokens"],
   ["dosample", "temperature"],
   ["stopstrings", "stop"],
   ["stopsequences", "stop"],

@@ -4,7 +4,7 @@ import { startOrchestrator } from "../orchestrator/orchestrator.ts";
 import { embeddedModel } from "../orchestrator/package-root.ts";
 import { resolvePython } from "../orchestrator/python/resolve.ts";
 import { GlimpseError } from "../protocol/errors.ts";
-import { type Dtype, dtypeSchema } from "../protocol/messages.ts";
+import { type Dtype, dtypeSchema, type EngineChoice } from "../protocol/messages.ts";
 import { Glimpse } from "./client.ts";
 import { describe, invalid, isRecord, refuseUnknownKeys } from "./invalid.ts";
 import { parseAllowHosts } from "./media/allow-hosts.ts";
@@ -20,6 +20,17 @@ export interface LaunchOptions {
   device?: string | undefined;
   /** Default `auto`: the checkpoint's own on a GPU, float32 on a CPU. */
   dtype?: Dtype | undefined;
+  /**
+   * Default `paged`: all requests in one batch. `reference` is transformers' own `generate`, one request at a time; it
+   * refuses the option `maxThinkingTokens`.
+   */
+  engine?: "paged" | "reference" | undefined;
+  /**
+   * How many bytes of the device's memory hold the keys and values of tokens, with engine `paged` only. Default: on a GPU
+   * nine tenths of what is free after the weights, on a CPU a quarter of the free memory; never more than the requests of
+   * one batch can fill. The context is cut to what fits.
+   */
+  kvCacheMemoryBytes?: number | undefined;
   /** An interpreter that has torch and transformers. Default: GLIMPSE_PYTHON, else the environment of `glimpse setup`. */
   python?: string | undefined;
   /** Private or local `host:port`s that picture URLs may point at. Default: none. */
@@ -40,6 +51,8 @@ const shape = {
     .regex(/^(auto|cpu|cuda(:\d+)?)$/)
     .describe('"auto", "cpu", "cuda" or "cuda:N"'),
   dtype: dtypeSchema.describe(dtypeSchema.options.map((name) => `"${name}"`).join(", ")),
+  engine: z.enum(["paged", "reference"]).describe('"paged" or "reference"'),
+  kvCacheMemoryBytes: z.int().min(1).describe("a whole number of at least 1"),
   python: z.string().min(1).describe("the path or name of a Python interpreter"),
   allowHosts: z.array(z.string()).describe('an array of "host:port"'),
   signal: z.instanceof(AbortSignal).describe("an AbortSignal"),
@@ -58,12 +71,23 @@ function checkLaunchOptions(options: unknown): z.output<typeof launchOptionsSche
   throw new GlimpseError("INVALID_REQUEST", `launch(): ${name}: expected ${shape[name].description}, got ${shown}`);
 }
 
+function chooseEngine({ engine = "paged", kvCacheMemoryBytes }: LaunchOptions): EngineChoice {
+  if (engine === "paged") return { kind: engine, kvCacheMemoryBytes };
+  if (kvCacheMemoryBytes === undefined) return { kind: engine };
+  throw new GlimpseError(
+    "INVALID_REQUEST",
+    `launch(): kvCacheMemoryBytes: expected it only with engine "paged", got it with engine "${engine}"`,
+    { hint: 'Leave it out, or launch with engine "paged".' },
+  );
+}
+
 /**
  * Starts a worker, loads the model and resolves when it takes requests. Rejects with a GlimpseError that names what is
  * missing: Python, a package, the model, the device.
  */
 export async function launch(options: LaunchOptions = {}): Promise<Glimpse> {
   const checked = checkLaunchOptions(options);
+  const engine = chooseEngine(checked);
   const allowHosts = parseAllowHosts(checked.allowHosts ?? []);
   const transport = await startOrchestrator({
     python: await resolvePython(checked.python),
@@ -73,7 +97,7 @@ export async function launch(options: LaunchOptions = {}): Promise<Glimpse> {
       hubToken: checked.hubToken,
       device: checked.device ?? "auto",
       dtype: checked.dtype ?? "auto",
-      engine: { kind: "reference" },
+      engine,
     },
     signal: checked.signal,
     onEvent: checked.onEvent,

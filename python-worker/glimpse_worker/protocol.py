@@ -12,7 +12,7 @@ from typing import Annotated, Literal, NamedTuple, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 """A header larger than this is no message; pictures travel in frames of their own."""
@@ -89,6 +89,13 @@ class _Kind(_Record, frozen=True, tag_field="kind"):
     """A map that `kind` tells from its siblings."""
 
 
+class PagedEngine(_Kind, frozen=True, kw_only=True, tag="paged"):
+    """All requests in one batch, their keys and values in pages."""
+
+    kv_cache_memory_bytes: Positive | None = None
+    """How many bytes of the device's memory hold keys and values; absent: the engine chooses."""
+
+
 class ReferenceEngine(_Kind, frozen=True, tag="reference"):
     """transformers' own `generate`."""
 
@@ -97,6 +104,8 @@ class ScriptedEngine(_Kind, frozen=True, tag="scripted"):
     """No model: plays the faults that the tests need."""
 
     load: Literal["normal", "slow", "hang", "fail", "crash"]
+    slots: Positive | None = None
+    """Those of `ready`; absent: a few."""
 
 
 class Start(_Message, frozen=True, kw_only=True):
@@ -117,7 +126,7 @@ class Start(_Message, frozen=True, kw_only=True):
     device: str
     """`auto`, `cpu`, or `cuda:N` (torch's name for an AMD GPU too)."""
     dtype: Dtype
-    engine: ReferenceEngine | ScriptedEngine
+    engine: PagedEngine | ReferenceEngine | ScriptedEngine
 
 
 class Cancel(_Keyed, frozen=True):
@@ -158,6 +167,10 @@ class Options(_Record, frozen=True, kw_only=True):
 
     seed: Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
     max_new_tokens: Positive | None = None
+    max_thinking_tokens: Count | None = None
+    """The most tokens between `<think>` and `</think>`: when they are used up the engine writes
+    `</think><answer>`; 0 writes `<think></think><answer>` before the first token.
+    """
     temperature: Annotated[float, Meta(ge=0)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
     top_k: Positive | None = None
@@ -168,6 +181,10 @@ class Options(_Record, frozen=True, kw_only=True):
 class Generate(_Keyed, frozen=True, kw_only=True):
     """Data. Followed by one raw frame per picture or video frame, in the order of `media`."""
 
+    generated: Annotated[Sequence[Count], Meta(min_length=1)] | None = None
+    """What an earlier attempt has generated and sent: the engine goes on after these ids, its first
+    TokensItem has their number as `index`, and bounds and usage count them as generated.
+    """
     messages: Sequence[ChatMessage]
     media: Sequence[ImageMedia | VideoMedia]
     options: Options
@@ -222,11 +239,13 @@ class Ready(_Message, frozen=True, kw_only=True):
     model: str
     revision: str | None = None
     """The commit of the checkpoint, when it came from the hub."""
-    engine: Literal["reference", "scripted"]
+    engine: Literal["paged", "reference", "scripted"]
     dtype: str
     device: Device
     slots: Positive
     """How many requests the orchestrator may have on board at once."""
+    kv_cache_tokens: Positive | None = None
+    """How many tokens the KV cache holds, of all requests together; absent when the engine has none."""
     context_length: Count
     image_limits: PixelLimits
     video_limits: PixelLimits
@@ -306,6 +325,10 @@ class Usage(_Record, frozen=True, kw_only=True):
     """All tokens of the prompt, those of pictures and video included."""
     image_tokens: Count
     """The part of `prompt_tokens` that stands for pictures or video frames."""
+    cached_tokens: Count
+    """The part of `prompt_tokens` whose keys and values were reused from an earlier request."""
+    cached_image_tokens: Count
+    """The part of `image_tokens` that did not go through the vision tower again."""
     thinking_tokens: Count
     """The part of `completion_tokens` spent on thinking, its tags included."""
     completion_tokens: Count

@@ -23,6 +23,7 @@ from .protocol import (
     Hello,
     Loading,
     LoadingStage,
+    PagedEngine,
     Progress,
     ReferenceEngine,
     RequestKey,
@@ -127,6 +128,11 @@ class Worker:
 def load_engine(start: Start, progress: Progress, emit: Emit) -> Engine:
     """The engine that the start line asks for; what it needs is imported here, not earlier."""
     match start.engine:
+        case PagedEngine():
+            progress("import", None, None)
+            from .engine.paged.loading import load_paged
+
+            return load_paged(start, start.engine, progress, emit)
         case ReferenceEngine():
             progress("import", None, None)
             from .engine.reference import load_reference
@@ -135,7 +141,7 @@ def load_engine(start: Start, progress: Progress, emit: Emit) -> Engine:
         case ScriptedEngine():
             from .engine.scripted import load_scripted
 
-            return load_scripted(start, start.engine.load, progress, emit)
+            return load_scripted(start, start.engine, progress, emit)
         case _:
             assert_never(start.engine)
 

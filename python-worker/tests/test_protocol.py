@@ -108,6 +108,9 @@ def generate(**changes: Any) -> bytes:
         (generate(options={}), "seed"),
         (generate(options={"seed": 2**32}), "seed"),
         (generate(options={"seed": 1, "topP": 0}), "topP"),
+        (generate(options={"seed": 1, "maxThinkingTokens": -1}), "maxThinkingTokens"),
+        (generate(generated=[]), "generated"),
+        (generate(generated=[3, -1]), "generated"),
         (generate(messages=[{"role": "user", "content": []}]), "content"),
         (generate() + b"\x00", "trailing"),
         (generate()[:-3], "truncated"),
@@ -123,6 +126,22 @@ def generate(**changes: Any) -> bytes:
 def test_what_is_no_message_is_refused_with_the_reason(frame: bytes, reason: str) -> None:
     with pytest.raises(InvalidMessage, match=f"data channel is not a message.*{reason}"):
         decode_data(frame)
+
+
+@pytest.mark.parametrize(
+    ("engine", "reason"),
+    [
+        ({"kind": "paged", "kvCacheMemoryBytes": 0}, "engine.kvCacheMemoryBytes"),
+        ({"kind": "reference", "kvCacheMemoryBytes": 1}, "kvCacheMemoryBytes"),
+        ({"kind": "scripted", "load": "normal", "slots": 0}, "engine.slots"),
+        ({"kind": "steam"}, "steam"),
+    ],
+    ids=["no memory", "another engine's memory", "no slots", "unknown"],
+)
+def test_an_engine_that_cannot_be_is_refused_with_the_reason(engine: dict[str, Any], reason: str) -> None:
+    line = json.dumps({**VECTORS["start"]["value"], "engine": engine}).encode()
+    with pytest.raises(InvalidMessage, match=f"start line is not a message.*{reason}"):
+        decode_start(line)
 
 
 def test_a_refusal_does_not_repeat_secrets() -> None:

@@ -13,6 +13,7 @@ import pytest
 from worker_process import Orchestrator, WorkerProcess, items, text_of
 
 from glimpse_worker.protocol import (
+    PROTOCOL_VERSION,
     BoxPart,
     Cancel,
     Done,
@@ -87,6 +88,15 @@ def test_a_fifth_request_waits_for_a_slot(worker: WorkerProcess) -> None:
     assert [message.key for message in messages if isinstance(message, Done)] == keys[:4]
     assert isinstance(done, Done)
     assert done.timing.queue_ms > 100
+
+
+def test_a_script_has_as_many_slots_as_it_is_asked_for(spawn: Spawn) -> None:
+    worker = spawn(engine={"kind": "scripted", "load": "normal", "slots": 5})
+    assert worker.ready().slots == 5
+    for number in range(4):
+        worker.generate("slow 5000", request=f"r{number}")
+    _, done = worker.until_end(worker.generate("normal 1", request="fifth"))
+    assert isinstance(done, Done)
 
 
 def test_cancel_ends_a_request_with_what_there_is(worker: WorkerProcess) -> None:
@@ -181,6 +191,60 @@ def test_more_tokens_than_the_context_leaves_are_cut_with_a_warning(worker: Work
     assert isinstance(messages[0], RequestWarning)
     assert messages[0].code == "MAX_NEW_TOKENS_CUT"
     assert "65536 was cut to 65528" in messages[0].message
+
+
+def resume(worker: WorkerProcess, text: str, generated: list[int], **options: Any) -> RequestKey:
+    frame = msgspec.msgpack.decode(worker.generate_frame(text, options=options))
+    worker.send("data", msgspec.msgpack.encode(frame | {"attempt": 1, "generated": generated}))
+    return RequestKey("r1", 1)
+
+
+def ids_of(messages: Sequence[Any], key: RequestKey) -> list[int]:
+    return [token for item in items(messages, key) for token in item.ids]
+
+
+def test_a_resumed_request_goes_on_after_what_the_earlier_attempt_has_sent(worker: WorkerProcess) -> None:
+    text = "say A cat – 猫 🙂"
+    first = worker.generate(text)
+    whole, whole_done = worker.until_end(first)
+    ids, raw = ids_of(whole, first), text_of(whole, first)
+    for sent in (1, 18, 29, len(ids) - 1):
+        key = resume(worker, text, ids[:sent])
+        rest, done = worker.until_end(key)
+        assert [item.index for item in items(rest, key) if item.ids] == list(range(sent, len(ids)))
+        assert ids[:sent] + ids_of(rest, key) == ids
+        earlier = [item for item in items(whole, first) if item.index < sent]
+        assert text_of([Tokens(items=earlier)], first) + text_of(rest, key) == raw
+        assert isinstance(done, Done)
+        assert isinstance(whole_done, Done)
+        assert (done.finish_reason, done.usage) == ("stop", whole_done.usage)
+        assert min(done.timing.prefill_ms, done.timing.decode_ms) >= 0
+
+
+@pytest.mark.parametrize(("bound", "reason"), [(99, "stop"), (5, "length")])
+def test_a_resumed_request_of_which_nothing_is_left_ends_at_once(
+    worker: WorkerProcess, bound: int, reason: str
+) -> None:
+    first = worker.generate("normal 3", maxNewTokens=bound)
+    ids = ids_of(worker.until_end(first)[0], first)
+    key = resume(worker, "normal 3", ids, maxNewTokens=bound)
+    rest, done = worker.until_end(key)
+    assert ids_of(rest, key) == []
+    assert isinstance(done, Done)
+    assert (done.finish_reason, done.usage.completion_tokens) == (reason, len(ids))
+
+
+def test_a_resumed_request_that_is_cancelled_while_it_waits_keeps_its_count(worker: WorkerProcess) -> None:
+    running = [worker.generate("slow 5000", request=f"r{number}") for number in range(2, 6)]
+    key = resume(worker, "normal 3", [65, 66])
+    worker.cancel(key)
+    rest, done = worker.until_end(key)
+    assert [item.index for item in items(rest, key)] == [2]
+    assert isinstance(done, Done)
+    assert (done.finish_reason, done.usage.completion_tokens) == ("cancelled", 2)
+    for other in running:
+        worker.cancel(other)
+        worker.until_end(other)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +350,7 @@ def test_a_crash_while_loading_is_a_death_by_signal(spawn: Spawn) -> None:
 
 def test_another_version_of_the_protocol_is_refused(spawn: Spawn) -> None:
     worker = spawn(protocol=999)
-    assert worker.expect(Hello).protocol == 1
+    assert worker.expect(Hello).protocol == PROTOCOL_VERSION
     failure = worker.expect(Failed)
     assert failure.code == "PROTOCOL_MISMATCH"
     assert "999" in failure.message

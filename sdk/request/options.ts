@@ -9,6 +9,13 @@ import { invalid } from "../invalid.ts";
 export interface GenerateOptions {
   /** The most tokens to generate, thinking included. Default 8192; always cut to the context that the prompt leaves. */
   maxNewTokens?: number | undefined;
+  /**
+   * The most tokens of thinking between `<think>` and `</think>`. When they are used up the engine writes
+   * `</think><answer>` itself and the answer follows. 0 starts the answer at once: `<think></think><answer>` is written
+   * before the first token. The written tokens count as generated. Default: no bound of its own. Refused by the
+   * reference engine.
+   */
+  maxThinkingTokens?: number | undefined;
   /** 0 to 100. 0 is greedy, always the most probable token, and so is anything below 1e-5. */
   temperature?: number | undefined;
   /** Sample from the most probable tokens whose probabilities add up to this much: above 0, at most 1. */
@@ -18,8 +25,9 @@ export interface GenerateOptions {
   /** 0.01 to 100. Above 1 makes tokens that have occurred less probable, as transformers' repetition_penalty does. */
   repetitionPenalty?: number | undefined;
   /**
-   * 0 to 4294967295. Default: drawn, and reported. The same request with the same seed gives the same tokens in float32;
-   * in bfloat16 on a GPU two tokens may tie, and rounding, which differs from run to run, decides.
+   * 0 to 4294967295. Default: drawn, and reported. The same request with the same seed gives the same tokens in float32,
+   * with the paged engine whatever else runs beside it. In bfloat16 on a GPU two tokens may tie, and rounding, which
+   * differs from run to run and with what runs beside it, decides. The two engines draw differently.
    */
   seed?: number | undefined;
   /** The answer ends before any of these texts. They are not looked for in the thinking. */
@@ -33,6 +41,7 @@ type Shape = { [Name in keyof GenerateOptions]-?: z.ZodType<NonNullable<Generate
 /** Each description is what the error message says was expected. */
 const shape = {
   maxNewTokens: z.int().min(1).describe("a whole number of at least 1"),
+  maxThinkingTokens: z.int().min(0).describe("a whole number of at least 0"),
   temperature: z.number().min(0).max(100).describe("a number from 0 to 100"),
   topP: z.number().gt(0).max(1).describe("a number above 0 and at most 1"),
   topK: z.int().min(1).describe("a whole number of at least 1"),

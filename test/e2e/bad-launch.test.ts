@@ -73,6 +73,9 @@ test.each([
   [{ device: "gpu" }, /device.*"gpu"/],
   [{ allowHosts: ["localhost"] }, /allowHosts/],
   [{ dtype: "int8" }, /dtype.*bfloat16.*"int8"/],
+  [{ engine: "vllm" }, /engine: expected "paged" or "reference", got "vllm"/],
+  [{ kvCacheMemoryBytes: 0 }, /kvCacheMemoryBytes: expected a whole number of at least 1, got 0/],
+  [{ kvCacheMemoryBytes: 1e9, engine: "reference" }, /kvCacheMemoryBytes: .*only with engine "paged", .*"reference"/],
 ])("a wrong option of launch() says what was expected: %j", async (options, message) => {
   expect(await failure(options as LaunchOptions)).toMatchObject({
     code: "INVALID_REQUEST",

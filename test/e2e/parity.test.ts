@@ -76,7 +76,6 @@ const conversations: Record<string, Conversation> = {
 
 const MAX_NEW_TOKENS = 64;
 
-let glm: Glimpse;
 let picture: (name: string) => string;
 let expected: { ids: number[]; text: string }[];
 
@@ -89,10 +88,6 @@ beforeAll(async () => {
     stdio: ["ignore", "inherit", "ignore"],
   });
   expected = JSON.parse(readFileSync(output, "utf8"));
-  glm = await launch();
-});
-afterAll(async () => {
-  await glm.close();
 });
 
 function forTheScript({ turns, images, frames, fps }: Conversation) {
@@ -121,13 +116,24 @@ function forTheSdk({ turns, images = [], frames, fps = 1 }: Conversation): Gener
   return { messages, maxNewTokens: MAX_NEW_TOKENS, temperature: 0 };
 }
 
-describe("a plain transformers script gives the same token ids, in float32, for", () => {
-  test.each(Object.entries(conversations).map(([name, conversation], index) => [name, conversation, index] as const))(
-    "%s",
-    async (_, conversation, index) => {
-      const { tokenIds, raw } = await glm.generate(forTheSdk(conversation));
-      expect(tokenIds.length).toBeGreaterThan(2);
-      expect({ tokenIds, raw }).toEqual({ tokenIds: expected[index]?.ids, raw: expected[index]?.text });
-    },
-  );
-});
+describe.each(["paged", "reference"] as const)(
+  "a plain transformers script and the engine %s give the same ids for",
+  (engine) => {
+    let glm: Glimpse;
+    beforeAll(async () => {
+      glm = await launch({ engine, dtype: "float32" });
+    });
+    afterAll(async () => {
+      await glm.close();
+    });
+
+    test.each(Object.entries(conversations).map(([name, conversation], index) => [name, conversation, index] as const))(
+      "%s",
+      async (_, conversation, index) => {
+        const { tokenIds, raw } = await glm.generate(forTheSdk(conversation));
+        expect(tokenIds.length).toBeGreaterThan(2);
+        expect({ tokenIds, raw }).toEqual({ tokenIds: expected[index]?.ids, raw: expected[index]?.text });
+      },
+    );
+  },
+);

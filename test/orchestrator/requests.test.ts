@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Transport } from "../../orchestrator/transport.ts";
 import { Glimpse } from "../../sdk/client.ts";
-import { startScripted, submit } from "./scripted.ts";
+import { startScripted, submit, type Watched } from "./scripted.ts";
 
 let transport: Transport;
 beforeAll(async () => {
@@ -11,16 +11,24 @@ afterAll(async () => {
   await transport.close();
 });
 
+function textOf({ events }: Watched): string {
+  const parts = events.flatMap((event) => (event.type === "tokens" ? event.parts : []));
+  return parts.map((part) => (part.kind === "text" ? part.text : "")).join("");
+}
+
+function placesOf({ events }: Watched): number[] {
+  return events.flatMap((event) => (event.type === "queued" ? [event.position] : []));
+}
+
 test("a request streams its tokens and ends once", async () => {
-  const { events, ending } = submit(transport, "say hello world");
+  const watched = submit(transport, "say hello world");
+  const { events, ending } = watched;
   expect(await ending).toMatchObject({
     type: "done",
     finishReason: "stop",
     worker: { id: "worker-0", state: "ready" },
   });
-  const parts = events.flatMap((event) => (event.type === "tokens" ? event.parts : []));
-  const text = parts.map((part) => (part.kind === "text" ? part.text : "")).join("");
-  expect(text).toBe("hello world");
+  expect(textOf(watched)).toBe("hello world");
   expect(events.filter((event) => event.type === "done" || event.type === "error")).toHaveLength(1);
 });
 
@@ -36,6 +44,31 @@ test("requests beyond the worker's slots wait in line and hear their place", asy
     expect(events.filter((event) => event.type === "queued").at(-1)).toEqual({ type: "queued", position: 0 });
     expect(events.at(-1)).toMatchObject({ type: "done", finishReason: "stop" });
   }
+});
+
+test("a request that waits hears its place once, however many before it leave at once", async () => {
+  const running = Array.from({ length: 4 }, () => submit(transport, "slow 2000"));
+  await Promise.all(running.map((watched) => watched.tokens(1)));
+  const leaving = Array.from({ length: 999 }, () => submit(transport, "normal 1"));
+  const last = submit(transport, "normal 1");
+  await last.first;
+  for (const { request } of leaving) request.cancel();
+  await new Promise((resolve) => setImmediate(resolve));
+  for (const { request } of running) request.cancel();
+  await Promise.all([...running, ...leaving, last].map((watched) => watched.ending));
+  expect(placesOf(last)).toEqual([1003, 4, 0]);
+});
+
+test("320 requests run at once, a thousand wait, and every one gets all of its tokens", async () => {
+  const wide = await startScripted("normal", { slots: 320 });
+  const running = Array.from({ length: 320 }, () => submit(wide, "slow 2000"));
+  await Promise.all(running.map((watched) => watched.tokens(20)));
+  const waiting = Array.from({ length: 1000 }, () => submit(wide, "normal 26"));
+  expect(await waiting[999]?.first).toEqual({ type: "queued", position: 1319 });
+  for (const { request } of running) request.cancel();
+  await Promise.all([...running, ...waiting].map((watched) => watched.ending));
+  expect(new Set(waiting.map(textOf))).toEqual(new Set(["abcdefghijklmnopqrstuvwxyz"]));
+  await wide.close();
 });
 
 test("a cancelled request ends as cancelled and sends nothing more", async () => {

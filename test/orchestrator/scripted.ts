@@ -7,14 +7,19 @@ import type { EngineChoice } from "../../protocol/messages.ts";
 
 type Load = Extract<EngineChoice, { kind: "scripted" }>["load"];
 
-/** Starts a real worker process on the scripted engine. */
+/** Starts a real worker process on the scripted engine, which has 4 slots unless `slots` says otherwise. */
 export async function startScripted(
   load: Load = "normal",
-  options: { signal?: AbortSignal; onEvent?: (event: WorkerEvent) => void; python?: string } = {},
+  options: { signal?: AbortSignal; onEvent?: (event: WorkerEvent) => void; python?: string; slots?: number } = {},
 ): Promise<Transport> {
   return startOrchestrator({
     python: options.python ?? (await resolvePython()),
-    settings: { model: "scripted", device: "cpu", dtype: "auto", engine: { kind: "scripted", load } },
+    settings: {
+      model: "scripted",
+      device: "cpu",
+      dtype: "auto",
+      engine: { kind: "scripted", load, slots: options.slots },
+    },
     onEvent: options.onEvent,
     signal: options.signal,
   });

@@ -7,6 +7,8 @@ const expectations: [option: string, value: unknown, message: string][] = [
   ["maxNewTokens", 1.5, "expected a whole number of at least 1, got 1.5"],
   ["maxNewTokens", "100", 'expected a whole number of at least 1, got "100"'],
   ["maxNewTokens", Number.POSITIVE_INFINITY, "expected a whole number of at least 1, got Infinity"],
+  ["maxThinkingTokens", -1, "expected a whole number of at least 0, got -1"],
+  ["maxThinkingTokens", 0.5, "expected a whole number of at least 0, got 0.5"],
   ["temperature", -0.1, "expected a number from 0 to 100, got -0.1"],
   ["temperature", Number.NaN, "expected a number from 0 to 100, got NaN"],
   ["temperature", null, "expected a number from 0 to 100, got null"],
@@ -37,6 +39,8 @@ describe("an option that does not exist is refused, and the one that was meant i
     ["max_tokens", "maxNewTokens"],
     ["maxOutputTokens", "maxNewTokens"],
     ["maxNewToken", "maxNewTokens"],
+    ["max_thinking_tokens", "maxThinkingTokens"],
+    ["thinkingBudget", "maxThinkingTokens"],
     ["top_p", "topP"],
     ["topp", "topP"],
     ["top-k", "topK"],
@@ -51,8 +55,8 @@ describe("an option that does not exist is refused, and the one that was meant i
     expect(await failure(prepareUntyped({ prompt: "?", [given]: 1 }))).toMatchObject({
       code: "INVALID_REQUEST",
       message:
-        "input: expected only messages, prompt, images, video, system, maxNewTokens, temperature, topP, topK, " +
-        `repetitionPenalty, seed, stop, signal, got "${given}"`,
+        "input: expected only messages, prompt, images, video, system, maxNewTokens, maxThinkingTokens, temperature, " +
+        `topP, topK, repetitionPenalty, seed, stop, signal, got "${given}"`,
       hint: `Did you mean ${meant}?`,
     });
   });
@@ -65,7 +69,8 @@ describe("an option that does not exist is refused, and the one that was meant i
 
 describe("options on their way to the worker", () => {
   it("are all passed on; one stop text becomes a list", async () => {
-    const options = { maxNewTokens: 5, temperature: 0, topP: 1, topK: 1, repetitionPenalty: 0.5, seed: 0xffff_ffff };
+    const bounds = { maxNewTokens: 5, maxThinkingTokens: 0 };
+    const options = { ...bounds, temperature: 0, topP: 1, topK: 1, repetitionPenalty: 0.5, seed: 0xffff_ffff };
     const { options: sent } = await prepare({ prompt: "?", ...options, stop: "END" });
     expect(sent).toEqual({ ...options, stop: ["END"] });
   });

@@ -8,15 +8,24 @@ export const worker: WorkerInfo = {
   exit: undefined,
   device: { kind: "cpu", id: "cpu", name: "a processor" },
   model: "embedded",
+  engine: "paged",
   dtype: "float32",
   contextLength: 2048,
+  kvCacheTokens: 65_536,
   versions: {},
 };
 
 export const done = (finishReason: "stop" | "length" | "cancelled"): RequestEvent => ({
   type: "done",
   finishReason,
-  usage: { promptTokens: 7, imageTokens: 0, thinkingTokens: 0, completionTokens: 3 },
+  usage: {
+    promptTokens: 7,
+    imageTokens: 0,
+    cachedTokens: 2,
+    cachedImageTokens: 0,
+    thinkingTokens: 0,
+    completionTokens: 3,
+  },
   timing: { queueMs: 1, preprocessMs: 2, prefillMs: 3, decodeMs: 100 },
   worker,
 });

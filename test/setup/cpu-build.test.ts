@@ -18,7 +18,8 @@ describe("the environment that these tests run in", async () => {
       const { stdout } = await execa(await resolvePython(), ["-I", "-c", listing]);
       const distributions: Record<string, string> = JSON.parse(stdout);
       expect(distributions["torch"]).toBe(process.platform === "darwin" ? torchVersion : `${torchVersion}+cpu`);
-      expect(Object.keys(distributions).filter((name) => /^(nvidia|cuda|triton)/.test(name))).toEqual([]);
+      // Triton is there for the tests alone, which compile the GPU's kernels; torch's CPU build does not bring it.
+      expect(Object.keys(distributions).filter((name) => /^(nvidia|cuda)/.test(name))).toEqual([]);
     },
   );
 });

@@ -1,8 +1,9 @@
-"""What the reference engine says about itself when it has loaded."""
+"""What an engine with a model says about itself when it has loaded."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from transformers import Glm4vForConditionalGeneration
 
@@ -19,19 +20,27 @@ def describe(
     checkpoint: Checkpoint,
     model: Glm4vForConditionalGeneration,
     versions: Mapping[str, str],
+    *,
+    engine: Literal["paged", "reference"],
     slots: int,
+    kv_cache_tokens: int | None = None,
 ) -> Ready:
-    """`ready`, with the numbers of the checkpoint's own files."""
+    """
+    `ready`, with the numbers of the checkpoint's own files.
+
+    Raises WorkerFailure MODEL_UNSUPPORTED when the checkpoint names no token that ends an answer.
+    """
     stop = stop_token_ids(model.generation_config)
     if not stop:
         raise WorkerFailure("MODEL_UNSUPPORTED", "generation_config.json: eos_token_id is missing")
     return Ready(
         model=name,
         revision=checkpoint.revision,
-        engine="reference",
+        engine=engine,
         dtype=str(model.dtype).removeprefix("torch."),
         device=describe_device(model.device),
         slots=slots,
+        kv_cache_tokens=kv_cache_tokens,
         context_length=checkpoint.context_length,
         image_limits=_limits(checkpoint.image),
         video_limits=_limits(checkpoint.video),

@@ -34,6 +34,7 @@ from ..protocol import (
 from .generation import TokenStream, generate, name_out_of_memory, settle
 from .interface import Emit
 from .readiness import describe
+from .refusals import refuse_what_only_paged_does
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class ReferenceEngine:
         self._model = model
         self._emit = emit
         self._prompts = prompts
-        self._ready = describe(name, checkpoint, model, versions, slots=_SLOTS)
+        self._ready = describe(name, checkpoint, model, versions, engine="reference", slots=_SLOTS)
         self._lock = threading.Lock()
         self._board: dict[RequestKey, _Run] = {}
         self._to_prepare: queue.SimpleQueue[_Run | None] = queue.SimpleQueue()
@@ -142,6 +143,7 @@ class ReferenceEngine:
     def _prepare(self, run: _Run) -> None:
         run.prepare_from = time.monotonic()
         try:
+            refuse_what_only_paged_does(run.request)
             prepared = prepare(run.request, run.frames, self._checkpoint, self._prompts, run.cancelled.is_set)
         except BaseException as error:  # A panic in Rust code, which reads tokenizers, is no Exception.
             self._end(run, request_error(run.key, error))
@@ -188,6 +190,8 @@ class ReferenceEngine:
         usage = Usage(
             prompt_tokens=len(prepared.prompt.ids),
             image_tokens=prepared.prompt.image_tokens,
+            cached_tokens=0,
+            cached_image_tokens=0,
             thinking_tokens=output.thinking_tokens,
             completion_tokens=output.completion_tokens,
         )
@@ -217,7 +221,14 @@ class ReferenceEngine:
                 self._emit(ending)
 
 
-_NO_TOKENS = {"prompt_tokens": 0, "image_tokens": 0, "thinking_tokens": 0, "completion_tokens": 0}
+_NO_TOKENS = {
+    "prompt_tokens": 0,
+    "image_tokens": 0,
+    "cached_tokens": 0,
+    "cached_image_tokens": 0,
+    "thinking_tokens": 0,
+    "completion_tokens": 0,
+}
 _NO_TIME = {"preprocess_ms": 0.0, "prefill_ms": 0.0, "decode_ms": 0.0}
 
 

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from typing import Literal, NoReturn, assert_never, cast
+from typing import NoReturn, assert_never, cast
 
 import msgspec
 
@@ -25,6 +25,7 @@ from ..protocol import (
     Progress,
     Ready,
     RequestKey,
+    ScriptedEngine,
     Start,
     Tokens,
     TokensItem,
@@ -34,6 +35,7 @@ from .script import STOP_TOKEN_ID, ScriptedFault
 from .scripted_run import CONTEXT_LENGTH, Run
 
 SLOTS = 4
+"""Unless the start line asks for another number."""
 LOADING_STEPS = 10
 LOADING_STEP_S = 0.1
 GARBAGE = b"\xc1 no message at all"
@@ -43,11 +45,9 @@ _limits = PixelLimits(
 )
 
 
-def load_scripted(
-    start: Start, load: Literal["normal", "slow", "hang", "fail", "crash"], progress: Progress, emit: Emit
-) -> Scripted:
-    """Plays the way of loading that the start line asks for."""
-    match load:
+def load_scripted(start: Start, choice: ScriptedEngine, progress: Progress, emit: Emit) -> Scripted:
+    """Plays the way of loading that `choice`, the start line's engine, asks for."""
+    match choice.load:
         case "normal":
             pass
         case "slow":
@@ -65,8 +65,8 @@ def load_scripted(
         case "crash":
             crash()
         case _:
-            assert_never(load)
-    return Scripted(start, emit)
+            assert_never(choice.load)
+    return Scripted(start, choice.slots or SLOTS, emit)
 
 
 class Poisoned(Exception):
@@ -74,15 +74,16 @@ class Poisoned(Exception):
 
 
 class Scripted:
-    """Up to SLOTS requests at once, stepped together on one thread; the rest wait. See `read_script`."""
+    """Up to `slots` requests at once, stepped together on one thread; the rest wait. See `read_script`."""
 
-    def __init__(self, start: Start, emit: Emit) -> None:
+    def __init__(self, start: Start, slots: int, emit: Emit) -> None:
+        self._slots = slots
         self._emit = emit
         self._waiting: list[Run] = []
         self._running: list[Run] = []
         self._closed = False
         self._changed = threading.Condition()
-        self.ready = _ready(start)
+        self.ready = _ready(start, slots)
         threading.Thread(target=self._step_until_closed, name="engine", daemon=True).start()
 
     def submit(self, request: Generate, frames: Sequence[Frame]) -> None:
@@ -119,7 +120,7 @@ class Scripted:
         return []
 
     def _admit(self) -> None:
-        free = SLOTS - len(self._running)
+        free = self._slots - len(self._running)
         admitted = [run for place, run in enumerate(self._waiting) if place < free or run.cancelled]
         self._running.extend(admitted)
         self._waiting = [run for run in self._waiting if run not in admitted]
@@ -191,13 +192,13 @@ def hang() -> NoReturn:
     raise AssertionError("nobody sets this event")
 
 
-def _ready(start: Start) -> Ready:
+def _ready(start: Start, slots: int) -> Ready:
     return Ready(
         model=start.model,
         engine="scripted",
         dtype=start.dtype,
         device=Device(kind="cpu", id="cpu", name=platform.machine()),
-        slots=SLOTS,
+        slots=slots,
         context_length=CONTEXT_LENGTH,
         image_limits=_limits,
         video_limits=_limits,

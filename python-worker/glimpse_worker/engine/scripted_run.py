@@ -37,6 +37,7 @@ class Run:
         """When the next step is, by time.monotonic()."""
         self.finish_reason: FinishReason | None = None
         self._request = request
+        self._resumed = request.generated or ()
         self._frames = frames
         texts = (content for message in request.messages for content in message.content)
         self._prompt_tokens = frames + sum(
@@ -56,7 +57,11 @@ class Run:
 
     def start(self) -> None:
         """Does nothing but for the first time. Raises WorkerFailure for a request that cannot be played."""
-        if self._script is not None or self.cancelled:
+        if self._script is not None:
+            return
+        # Their parts were sent by the earlier attempt.
+        self._output.push(self._resumed)
+        if self.cancelled:
             return
         self._started = time.monotonic()
         self._script = read_script(self._request)
@@ -70,7 +75,8 @@ class Run:
         )
         if cut is not None:
             self._warnings.append(cut)
-        self._prepared = time.monotonic()
+        self._prepared = self._first = self._last = time.monotonic()
+        self._finish_if_over()
 
     def take_warnings(self) -> list[RequestWarning]:
         """Those that have come up since the last call."""
@@ -85,13 +91,13 @@ class Run:
         return self._script.fault
 
     def step(self) -> TokensItem:
-        """Plays the next id, or ends as cancelled; sets `finish_reason` with the last one."""
+        """Plays the next id, unless there is none, or ends as cancelled; sets `finish_reason` at the end."""
         index = self._output.completion_tokens
         ids: list[int] = []
         parts: list[Part] = []
         if self._script is None or self.cancelled:
             self.finish_reason = "cancelled"
-        else:
+        elif self.finish_reason is None:
             ids.append(self._script.ids[index])
             parts += self._output.push(ids)
             self._schedule(self._script)
@@ -111,6 +117,8 @@ class Run:
             usage=Usage(
                 prompt_tokens=self._prompt_tokens,
                 image_tokens=self._frames,
+                cached_tokens=0,
+                cached_image_tokens=0,
                 thinking_tokens=self._output.thinking_tokens,
                 completion_tokens=self._output.completion_tokens,
             ),
@@ -125,11 +133,14 @@ class Run:
     def _schedule(self, script: Script) -> None:
         played = self._output.completion_tokens
         self._last = time.monotonic()
-        if played == 1:
+        if played == len(self._resumed) + 1:
             self._first = self._last
-        if self._output.stopped:
-            self.finish_reason = "stop"
-        elif played == self._budget:
-            self.finish_reason = "length"
+        self._finish_if_over()
         pause = FAULT_PAUSE_S if played == len(script.ids) else script.pauses_s[played % len(script.pauses_s)]
         self.due = self._last + pause
+
+    def _finish_if_over(self) -> None:
+        if self._output.stopped:
+            self.finish_reason = "stop"
+        elif self._output.completion_tokens >= self._budget:
+            self.finish_reason = "length"
