@@ -7,6 +7,8 @@ import platform
 import re
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from .failure import WorkerFailure
@@ -48,6 +50,14 @@ def describe_device(device: torch.device) -> Device:
         name=properties.name,
         memory_bytes=properties.total_memory,
     )
+
+
+def to_device(array: npt.NDArray[np.generic], device: torch.device) -> torch.Tensor:
+    """A tensor of `array` on `device`. A GPU copies it when it gets there, and the host goes on at once."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cpu":
+        return tensor
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

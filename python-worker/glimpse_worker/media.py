@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
@@ -18,6 +19,7 @@ from .protocol import WarningCode
 MAX_PIXELS = 100_000_000
 # An MPO file (a JPEG with more views behind it) is opened by the JPEG reader.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+MediaKind = Literal["image", "video"]
 
 # MAX_PIXELS, checked from the header below, replaces Pillow's own bomb check, which warns on stderr at 89
 # megapixels.
@@ -29,8 +31,14 @@ PngImagePlugin.MAX_TEXT_CHUNK = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class PictureWarning:
+    """
+    `message` goes on where `picture_name` ends: the same bytes may have another name in the next request.
+    `frame` is the picture's index in a video.
+    """
+
     code: WarningCode
     message: str
+    frame: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,11 @@ class Picture:
     width: int
     height: int
     warnings: tuple[PictureWarning, ...]
+
+
+def picture_name(kind: MediaKind, index: int, frame: int = 0) -> str:
+    """What messages call a picture of medium `index`, of which a request has one if it is a video."""
+    return f"picture {index + 1}" if kind == "image" else f"frame {frame + 1} of the video"
 
 
 def read_picture(data: bytes | memoryview, media: int, factor: int, name: str) -> Picture:
@@ -68,14 +81,14 @@ def read_picture(data: bytes | memoryview, media: int, factor: int, name: str) -
         raise _unreadable(f"{name} is a damaged {image.format}: {error}", media) from error
     warnings = []
     if animated:
-        message = f"{name} is an animated {image.format}; the model sees its first frame only"
+        message = f"is an animated {image.format}; the model sees its first frame only"
         warnings.append(PictureWarning("IMAGE_FIRST_FRAME", message))
     width, height = upright.size
     size = padded_size(width, height, factor)
     if size != upright.size:
         _check_size(*size, media, f"{name} ({width} × {height}), padded to {MAX_ASPECT_RATIO}:1,")
         message = (
-            f"{name} is {width} × {height}, beyond the {MAX_ASPECT_RATIO}:1 that the model takes; "
+            f"is {width} × {height}, beyond the {MAX_ASPECT_RATIO}:1 that the model takes; "
             f"white was added up to {size[0]} × {size[1]}"
         )
         warnings.append(PictureWarning("IMAGE_PADDED", message))

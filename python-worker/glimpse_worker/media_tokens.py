@@ -1,4 +1,4 @@
-"""How many tokens a medium becomes, from its header: nothing is decoded."""
+"""How large a medium is for the model and how many tokens it becomes, from its header: nothing is decoded."""
 
 from __future__ import annotations
 
@@ -7,35 +7,41 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from .checkpoint import Checkpoint
-from .media import FORMATS, padded_size, read_picture
-from .pixels import video_frame_size
-from .preprocessing import smart_resize
+from .media import FORMATS, MediaKind, padded_size, picture_name, read_picture
+from .pixels import image_size, video_frame_size
+from .preprocessing import Preprocessing
 from .prompt import ImageTokens, MediumTokens, VideoTokens, video_seconds
 from .protocol import Frame, ImageMedia, VideoMedia
 
 
+def header_size(
+    kind: MediaKind, frames: Sequence[Frame], index: int, numbers: Preprocessing
+) -> tuple[int, int]:
+    """
+    Height and width to which medium `index` is resized, whose encoded picture or frames `frames` are; EXIF
+    orientation may yet swap them. A video's first frame speaks for all.
+
+    Raises IMAGE_UNREADABLE or IMAGE_TOO_LARGE for a header that does not tell the size.
+    """
+    width, height = _canvas(frames[0], index, numbers.factor, picture_name(kind, index))
+    if kind == "image":
+        return image_size(height, width, numbers)
+    return video_frame_size(len(frames), height, width, numbers)
+
+
 def count_tokens(
-    medium: ImageMedia | VideoMedia, frames: Sequence[Frame], index: int, checkpoint: Checkpoint
+    medium: ImageMedia | VideoMedia, size: tuple[int, int], numbers: Preprocessing
 ) -> MediumTokens:
-    """
-    The tokens of medium `index`, whose encoded picture or frames `frames` are. A video's first frame speaks
-    for all. Raises IMAGE_UNREADABLE or IMAGE_TOO_LARGE for a header that does not tell the size.
-    """
+    """The tokens of a medium whose pictures are resized to `size`; which side is which changes no count."""
+    height, width = size
+    count = height * width // numbers.factor**2
     if isinstance(medium, ImageMedia):
-        numbers = checkpoint.image
-        width, height = _canvas(frames[0], index, numbers.factor, f"picture {index + 1}")
-        height, width = smart_resize(numbers.temporal_patch_size, height, width, numbers)
-        return ImageTokens(height * width // numbers.factor**2)
-    numbers = checkpoint.video
-    width, height = _canvas(frames[0], index, numbers.factor, "frame 1 of the video")
-    height, width = video_frame_size(len(frames), height, width, numbers)
-    seconds = video_seconds(len(frames), medium.fps, numbers.temporal_patch_size)
-    return VideoTokens(height * width // numbers.factor**2, seconds)
+        return ImageTokens(count)
+    return VideoTokens(count, video_seconds(len(medium.bytes), medium.fps, numbers.temporal_patch_size))
 
 
 def _canvas(frame: Frame, index: int, factor: int, name: str) -> tuple[int, int]:
-    """Width and height of what will be resized. EXIF may still swap them, which changes no count."""
+    """Width and height of what will be resized."""
     try:
         with Image.open(io.BytesIO(frame), formats=FORMATS) as header:
             return padded_size(*header.size, factor)

@@ -1,12 +1,15 @@
 """
-Pictures → the patch tensors of Glm4v, as transformers' torchvision-backed processors make them, without
+Pictures → what Glm4v sees of them, as transformers' torchvision-backed processors make it, but without
 torchvision.
+
+Pictures stay bytes until they are on the device: their patches are eight times as large.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -18,19 +21,25 @@ from .preprocessing import Preprocessing, smart_resize
 @dataclass(frozen=True, slots=True)
 class Pixels:
     """
-    One picture or one video, ready for the vision tower.
+    One picture or one video, resized.
 
-    `patches` is float32, (t·h·w, channels · temporal_patch_size · patch_size²), in merge-block order;
-    `grid` is (t, h, w) in patches.
+    `frames` is uint8, (t, frames, channels, height, width): the frames of each temporal patch, which are
+    `temporal_patch_size`, or one that stands for all (a still picture).
     """
 
-    patches: torch.Tensor
-    grid: tuple[int, int, int]
+    frames: torch.Tensor
+    patch_size: int
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Time, height and width in patches."""
+        t, _, _, height, width = self.frames.shape
+        return t, height // self.patch_size, width // self.patch_size
 
 
 def to_tensor(image: Image.Image) -> torch.Tensor:
-    """An RGB picture as uint8 (3, height, width)."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+    """An RGB picture as uint8 (3, height, width), in memory channels last, which is quickest to resize."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 def resize(picture: torch.Tensor, height: int, width: int) -> torch.Tensor:
@@ -50,15 +59,9 @@ def resize(picture: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return resized if native else resized.clamp_(0, 255).round_().to(torch.uint8)
 
 
-def image_pixels(picture: torch.Tensor, numbers: Preprocessing) -> Pixels:
-    """
-    The patches of one picture, uint8 (3, height, width); the single frame is repeated to fill a temporal
-    patch.
-    """
-    frames = numbers.temporal_patch_size
-    height, width = smart_resize(frames, picture.shape[-2], picture.shape[-1], numbers)
-    resized = _normalise(resize(picture, height, width), numbers)
-    return _patchify(resized[None].expand(frames, -1, -1, -1), numbers)
+def image_size(height: int, width: int, numbers: Preprocessing) -> tuple[int, int]:
+    """Height and width of a still picture, as the model sees it."""
+    return smart_resize(numbers.temporal_patch_size, height, width, numbers)
 
 
 def video_frame_size(count: int, height: int, width: int, numbers: Preprocessing) -> tuple[int, int]:
@@ -67,27 +70,46 @@ def video_frame_size(count: int, height: int, width: int, numbers: Preprocessing
     return smart_resize(max(count, numbers.temporal_patch_size), height, width, numbers)
 
 
+def image_pixels(picture: torch.Tensor, numbers: Preprocessing) -> Pixels:
+    """Resizes one picture, uint8 (3, height, width)."""
+    size = image_size(picture.shape[-2], picture.shape[-1], numbers)
+    return Pixels(resize(picture, *size)[None, None].contiguous(), numbers.patch_size)
+
+
 def video_pixels(frames: Sequence[torch.Tensor], numbers: Preprocessing) -> Pixels:
-    """
-    The patches of frames that have `video_frame_size` already; the last is repeated to fill a temporal
-    patch.
-    """
+    """Frames that have `video_frame_size` already; the last is repeated to fill a temporal patch."""
     missing = -len(frames) % numbers.temporal_patch_size
-    return _patchify(_normalise(torch.stack([*frames, *[frames[-1]] * missing]), numbers), numbers)
+    stacked = torch.stack([*frames, *[frames[-1]] * missing])
+    temporal_patches = stacked.view(-1, numbers.temporal_patch_size, *stacked.shape[1:])
+    return Pixels(temporal_patches, numbers.patch_size)
 
 
-def _normalise(pictures: torch.Tensor, numbers: Preprocessing) -> torch.Tensor:
-    """Rescale and normalise in one step, in the order of operations that transformers uses."""
-    mean = torch.tensor(numbers.image_mean, device=pictures.device) * 255.0
-    std = torch.tensor(numbers.image_std, device=pictures.device) * 255.0
-    return pictures.to(torch.float32).sub_(mean.view(-1, 1, 1)).div_(std.view(-1, 1, 1))
+def patches(frames: torch.Tensor, numbers: Preprocessing, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """
+    Temporal patches as of `Pixels.frames` → (t·h·w, channels · temporal_patch_size · patch_size²), on the
+    device of `frames`; neighbours that merge into one token stand together.
 
-
-def _patchify(frames: torch.Tensor, numbers: Preprocessing) -> Pixels:
-    """(frames, channels, height, width) → patches; neighbours that merge into one token stand together."""
-    count, channels, height, width = frames.shape
+    Normalised in float32, as transformers does, and rounded to `dtype` after that.
+    """
+    t, _, channels, height, width = frames.shape
     temporal, patch, merge = numbers.temporal_patch_size, numbers.patch_size, numbers.merge_size
-    t, h, w = count // temporal, height // patch, width // patch
-    blocks = frames.reshape(t, temporal, channels, h // merge, merge, patch, w // merge, merge, patch)
-    patches = blocks.permute(0, 3, 6, 4, 7, 2, 1, 5, 8)
-    return Pixels(patches.reshape(t * h * w, channels * temporal * patch * patch), (t, h, w))
+    h, w = height // patch, width // patch
+    normalised = _normalise(frames, numbers).to(dtype).expand(-1, temporal, -1, -1, -1)
+    blocks = normalised.reshape(t, temporal, channels, h // merge, merge, patch, w // merge, merge, patch)
+    ordered = blocks.permute(0, 3, 6, 4, 7, 2, 1, 5, 8)
+    return ordered.reshape(t * h * w, channels * temporal * patch * patch)
+
+
+def _normalise(frames: torch.Tensor, numbers: Preprocessing) -> torch.Tensor:
+    """Rescale and normalise in one step, in the order of operations that transformers uses."""
+    mean, std = _mean_and_std(numbers, frames.device)
+    return frames.to(torch.float32).sub_(mean).div_(std)
+
+
+# Kept, because making them anew would let the host wait for the device each time.
+@cache
+def _mean_and_std(numbers: Preprocessing, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.inference_mode(False):
+        mean = torch.tensor(numbers.image_mean, device=device) * 255.0
+        std = torch.tensor(numbers.image_std, device=device) * 255.0
+    return mean.view(-1, 1, 1), std.view(-1, 1, 1)

@@ -18,8 +18,16 @@ from embedded import MODEL, Video, assistant, caller, system, user
 from PIL import Image
 from plain_script import Media, PlainScript
 
-from glimpse_worker.pixels import Pixels, image_pixels, resize, to_tensor, video_frame_size, video_pixels
-from glimpse_worker.preprocessing import read_preprocessing
+from glimpse_worker.pixels import (
+    Pixels,
+    image_pixels,
+    patches,
+    resize,
+    to_tensor,
+    video_frame_size,
+    video_pixels,
+)
+from glimpse_worker.preprocessing import Preprocessing, read_preprocessing
 from glimpse_worker.protocol import ChatMessage, MediaContent, TextContent
 
 TWO = shapes((224, 196), ("circle", "red", (20, 30, 80, 90)), ("square", "blue", (130, 110, 190, 170)))
@@ -130,11 +138,12 @@ def test_same_ids_as_a_plain_script(name: str) -> None:
 
 def our_images(pictures: list[Image.Image]) -> Media:
     numbers, _ = read_preprocessing(MODEL)
-    return joined([image_pixels(to_tensor(picture), numbers) for picture in pictures])
+    return joined([image_pixels(to_tensor(picture), numbers) for picture in pictures], numbers)
 
 
-def joined(pixels: Sequence[Pixels], seconds: list[int] | None = None) -> Media:
-    return Media(torch.cat([one.patches for one in pixels]), [list(one.grid) for one in pixels], seconds)
+def joined(pixels: Sequence[Pixels], numbers: Preprocessing, seconds: list[int] | None = None) -> Media:
+    made = torch.cat([patches(one.frames, numbers) for one in pixels])
+    return Media(made, [list(one.grid) for one in pixels], seconds)
 
 
 RESIZED = {
@@ -158,9 +167,8 @@ def test_same_ids_for_a_video_that_is_resized_when_the_script_is_fed_our_tensors
     def video() -> Media:
         _, numbers = read_preprocessing(MODEL)
         size = video_frame_size(5, 131, 150, numbers)
-        return joined(
-            [video_pixels([resize(to_tensor(frame), *size) for frame in case.frames], numbers)], [0, 0, 1]
-        )
+        frames = [resize(to_tensor(frame), *size) for frame in case.frames]
+        return joined([video_pixels(frames, numbers)], numbers, [0, 0, 1])
 
     assert ask_engine(case) == ask_script(case, lambda _: pytest.fail("no pictures here"), video)
 

@@ -19,7 +19,7 @@ from transformers.models.glm4v.image_processing_pil_glm4v import smart_resize as
 from transformers.models.glm4v.video_processing_glm4v import Glm4vVideoProcessor
 
 from glimpse_worker.failure import WorkerFailure
-from glimpse_worker.pixels import Pixels, image_pixels, resize, to_tensor, video_frame_size, video_pixels
+from glimpse_worker.pixels import image_pixels, patches, resize, to_tensor, video_frame_size, video_pixels
 from glimpse_worker.preprocessing import Preprocessing, aspect_ratio_fits, read_preprocessing, smart_resize
 
 IMAGE, VIDEO = read_preprocessing(MODEL)
@@ -27,10 +27,19 @@ PIL = Glm4vImageProcessorPil.from_pretrained(MODEL)
 ROUNDING = 1e-6
 
 
-def official(picture: Image.Image) -> Pixels:
+Made = tuple[tuple[int, ...], torch.Tensor]
+"""Grid and patches."""
+
+
+def official(picture: Image.Image) -> Made:
     result = PIL([picture], return_tensors="pt")
-    t, h, w = (int(n) for n in result["image_grid_thw"][0])
-    return Pixels(torch.as_tensor(result["pixel_values"]).float(), (t, h, w))
+    grid = tuple(int(n) for n in result["image_grid_thw"][0])
+    return grid, torch.as_tensor(result["pixel_values"]).float()
+
+
+def ours(picture: Image.Image) -> Made:
+    pixels = image_pixels(to_tensor(picture), IMAGE)
+    return pixels.grid, patches(pixels.frames, IMAGE)
 
 
 def levels(difference: torch.Tensor, numbers: Preprocessing) -> float:
@@ -41,9 +50,9 @@ def levels(difference: torch.Tensor, numbers: Preprocessing) -> float:
 
 @pytest.mark.parametrize("size", [(112, 112), (224, 196), (56, 112), (28, 308), (560, 28), (252, 280)])
 def test_a_picture_that_needs_no_resize_gives_the_official_patches_to_rounding(size: tuple[int, int]) -> None:
-    ours, theirs = image_pixels(to_tensor(noise(*size)), IMAGE), official(noise(*size))
-    assert ours.grid == theirs.grid
-    assert float((ours.patches - theirs.patches).abs().max()) < ROUNDING
+    (grid, made), (their_grid, theirs) = ours(noise(*size)), official(noise(*size))
+    assert grid == their_grid
+    assert float((made - theirs).abs().max()) < ROUNDING
 
 
 @pytest.mark.parametrize(
@@ -54,9 +63,9 @@ def test_a_picture_that_needs_no_resize_gives_the_official_patches_to_rounding(s
     ],
 )
 def test_a_resized_picture_is_within_two_levels_of_the_official_pil_processor(size: tuple[int, int]) -> None:
-    ours, theirs = image_pixels(to_tensor(photo(*size)), IMAGE), official(photo(*size))
-    assert ours.grid == theirs.grid
-    assert levels(ours.patches - theirs.patches, IMAGE) <= 2.001
+    (grid, made), (their_grid, theirs) = ours(photo(*size)), official(photo(*size))
+    assert grid == their_grid
+    assert levels(made - theirs, IMAGE) <= 2.001
 
 
 @pytest.mark.parametrize(
@@ -69,8 +78,8 @@ def test_even_noise_is_resized_as_pillow_does_it_row_pass_first(
     picture, (width, height) = noise(*size), to
     bicubic = Image.Resampling.BICUBIC
     expected = picture.resize((width, size[1]), bicubic).resize((width, height), bicubic)
-    ours = resize(to_tensor(picture), height, width).permute(1, 2, 0).numpy().astype(int)
-    assert np.abs(ours - np.asarray(expected)).max() <= 2
+    resized = resize(to_tensor(picture), height, width).permute(1, 2, 0).numpy().astype(int)
+    assert np.abs(resized - np.asarray(expected)).max() <= 2
 
 
 sides = st.integers(1, 3000)
@@ -96,20 +105,44 @@ def test_a_video_gives_the_patches_of_transformers_video_processor(frames: int) 
     pictures = clip(frames, 56, 56)
     size = video_frame_size(frames, 56, 56, VIDEO)
     resized = [resize(to_tensor(picture), *size) for picture in pictures]
-    ours = video_pixels(resized, VIDEO)
+    pixels = video_pixels(resized, VIDEO)
     mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (VIDEO.image_mean, VIDEO.image_std))
     normalised = (torch.stack(resized).float() / 255 - mean) / std
     # The processor needs torchvision to resize, but not to cut patches.
-    patches, *grid = Glm4vVideoProcessor.patchify(None, normalised[None], 14, 2, 2)  # type: ignore[arg-type]
-    assert list(ours.grid) == grid
-    assert float((ours.patches - patches[0]).abs().max()) < ROUNDING
+    theirs, *grid = Glm4vVideoProcessor.patchify(None, normalised[None], 14, 2, 2)  # type: ignore[arg-type]
+    assert list(pixels.grid) == grid
+    assert float((patches(pixels.frames, VIDEO) - theirs[0]).abs().max()) < ROUNDING
 
 
 def test_a_video_of_one_frame_counts_as_two() -> None:
-    frame = to_tensor(noise(112, 112))
-    assert video_frame_size(1, 112, 112, VIDEO) == (112, 112)
-    ours = video_pixels([frame], VIDEO)
-    assert torch.equal(ours.patches, video_pixels([frame, frame], VIDEO).patches)
+    frame = to_tensor(noise(84, 84))
+    assert video_frame_size(1, 84, 84, VIDEO) == (84, 84)
+    assert torch.equal(video_pixels([frame], VIDEO).frames, video_pixels([frame, frame], VIDEO).frames)
+
+
+def test_a_picture_is_kept_as_bytes_and_its_frame_once() -> None:
+    pixels = image_pixels(to_tensor(photo(641, 479)), IMAGE)
+    _, h, w = pixels.grid
+    assert (pixels.frames.dtype, pixels.frames.shape) == (torch.uint8, (1, 1, 3, 14 * h, 14 * w))
+    assert pixels.frames.is_contiguous()
+    assert pixels.frames.untyped_storage().nbytes() == 3 * 14 * h * 14 * w
+
+
+def test_the_frame_of_a_still_picture_stands_for_all_of_its_temporal_patch() -> None:
+    frames = image_pixels(to_tensor(noise(112, 56)), IMAGE).frames
+    assert torch.equal(patches(frames, IMAGE), patches(frames.repeat(1, 2, 1, 1, 1), IMAGE))
+
+
+def test_patches_of_several_pictures_stand_one_after_another() -> None:
+    frames = video_pixels([to_tensor(picture) for picture in clip(6, 112, 112)], VIDEO).frames
+    apart = torch.cat([patches(one[None], VIDEO) for one in frames])
+    assert torch.equal(patches(frames, VIDEO), apart)
+
+
+def test_patches_are_rounded_after_they_are_normalised() -> None:
+    frames = image_pixels(to_tensor(noise(112, 56)), IMAGE).frames
+    expected = patches(frames, IMAGE).to(torch.bfloat16)
+    assert torch.equal(patches(frames, IMAGE, torch.bfloat16), expected)
 
 
 def preprocessor_files(directory: Path, **changes: Any) -> Path:

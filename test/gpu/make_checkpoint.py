@@ -7,6 +7,7 @@ has to load, without 20 GB to download. Run on a GPU machine: python make_checkp
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
@@ -141,8 +142,14 @@ def write_weights(directory: Path) -> None:
     config = Glm4vConfig.from_dict(CONFIG)
     torch.manual_seed(20)
     with torch.device("meta"):
-        model = Glm4vForConditionalGeneration(config)
+        model: Any = Glm4vForConditionalGeneration(config)
     model = model.to(torch.bfloat16).to_empty(device="cuda")
+    randomise(model)
+    model.save_pretrained(directory, max_shard_size="5GB")
+
+
+def randomise(model: torch.nn.Module) -> None:
+    """Weights as transformers initialises those of Glm4v, drawn from torch's generator of their device."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith(("norm.weight", "layernorm.weight", "norm1.weight", "norm2.weight")):
@@ -151,18 +158,14 @@ def write_weights(directory: Path) -> None:
                 parameter.zero_()
             else:
                 parameter.normal_(std=0.02)
-    model.save_pretrained(directory, max_shard_size="5GB")
 
 
 def write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def main() -> None:
-    directory = Path(sys.argv[1])
-    directory.mkdir(parents=True, exist_ok=True)
-    write_weights(directory)
-    # Last, so that the published spelling of the configuration is what gets loaded, not save_pretrained's.
+def write_small_files(directory: Path) -> None:
+    """Everything but the weights."""
     write_json(directory / "config.json", CONFIG)
     write_json(
         directory / "generation_config.json",
@@ -187,6 +190,14 @@ def main() -> None:
     )
     embedded = Path(__file__).resolve().parents[2] / "models" / "embedded"
     write_tokenizer(directory, embedded / "chat_template.jinja")
+
+
+def main() -> None:
+    directory = Path(sys.argv[1])
+    directory.mkdir(parents=True, exist_ok=True)
+    write_weights(directory)
+    # Last, so that the published spelling of the configuration is what gets loaded, not save_pretrained's.
+    write_small_files(directory)
     print(
         sum(path.stat().st_size for path in directory.iterdir()),
         "bytes in",
