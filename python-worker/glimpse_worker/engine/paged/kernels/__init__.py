@@ -1,0 +1,1 @@
+"""Triton kernels for CUDA and ROCm, one subject a module; nothing here runs without Triton."""

@@ -1,0 +1,56 @@
+"""The operations of the text layers in Triton: what CUDA and ROCm devices run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .kernels import decode_attention, norm, prefill_attention, rotary, silu
+from .kernels.card import Card
+from .ops import Chunk, LayerCache
+
+
+class TritonOps:
+    """
+    Ops for the current CUDA or ROCm device. page_size and head_dim must be powers of 2 from 16. Meant for
+    float16 and bfloat16: the tiles of float32 fit in shared memory for a small head_dim only, not for 128.
+
+    All but prefill_attention can be captured in a CUDA graph. The first call with a new dtype or row width
+    compiles; the number of rows or of pages does not matter.
+    """
+
+    def __init__(self, device: torch.device, card: Card | None = None) -> None:
+        """`card` is what the kernels are launched for, by default what `device` is."""
+        self._card = Card.of(device) if card is None else card
+        self._chunks: tuple[Chunk, ...] = ()
+        self._query_blocks = torch.empty(0)
+
+    def rms_norm(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        return norm.rms_norm(x, weight, eps)
+
+    def add_rms_norm(
+        self, residual: Tensor, x: Tensor, post_weight: Tensor, next_weight: Tensor, eps: float
+    ) -> Tensor:
+        return norm.add_rms_norm(residual, x, post_weight, next_weight, eps)
+
+    def rotate_and_store(
+        self, qkv: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache, slots: Tensor, heads: int
+    ) -> Tensor:
+        return rotary.rotate_and_store(qkv, cos, sin, cache, slots, heads)
+
+    def silu_mul(self, gate_up: Tensor) -> Tensor:
+        return silu.silu_mul(gate_up)
+
+    def decode_attention(self, q: Tensor, cache: LayerCache, page_table: Tensor, lengths: Tensor) -> Tensor:
+        return decode_attention.decode_attention(q, cache, page_table, lengths, self._card)
+
+    def prefill_attention(
+        self, q: Tensor, cache: LayerCache, page_table: Tensor, chunks: Sequence[Chunk]
+    ) -> Tensor:
+        # All layers of a step have the same chunks: one copy to the device per step, not per layer.
+        if self._chunks != tuple(chunks):
+            self._query_blocks = prefill_attention.query_blocks(chunks, q.device)
+            self._chunks = tuple(chunks)
+        return prefill_attention.prefill_attention(q, cache, page_table, self._query_blocks, self._card)
