@@ -36,18 +36,21 @@ class Output:
         self._parser = Parser(stop, self._boxes)
         self._boxes_warned = False
         self._length = 0
+        self._thought_length = 0
         self._starts: list[int] = []
         """For each id, how many characters were certain before it."""
 
     def push(self, ids: Sequence[int]) -> list[Part]:
         """Takes the next generated ids, the stop token included; gives what has become certain."""
         for token in ids:
+            was_thinking = self.thinking
             if token in self._stop_token_ids:
                 self._take(self._detokenizer.finish())
                 self._parser.end()
                 self._stop_token_met = True
             self._starts.append(self._length)
             self._take(self._detokenizer.push([token]))
+            self._thought_length += was_thinking and self.thinking
         return self._parser.drain()
 
     def finish(self) -> list[Part]:
@@ -60,6 +63,16 @@ class Output:
     def stopped(self) -> bool:
         """Whether a stop token or a stop string was met: generate no further, the finish reason is `stop`."""
         return self._stop_token_met or self._parser.stop_met
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the thinking has begun and not ended."""
+        return self._parser.thinking
+
+    @property
+    def thought_length(self) -> int:
+        """How many ids came between `<think>` and `</think>`, so far."""
+        return self._thought_length
 
     @property
     def completion_tokens(self) -> int:

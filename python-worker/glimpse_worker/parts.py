@@ -66,6 +66,11 @@ class Parser:
         parts, self._parts = self._parts, []
         return parts
 
+    @property
+    def thinking(self) -> bool:
+        """Whether the text so far ends inside the thinking."""
+        return self._thought_from is not None and not self._ended
+
     def thoughts(self) -> list[tuple[int, int]]:
         """Where the text is thinking, tags included: character positions from, up to."""
         running = [] if self._thought_from is None else [(self._thought_from, self._position)]

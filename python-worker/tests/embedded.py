@@ -1,6 +1,6 @@
 """
-The embedded model behind the reference engine, loaded once for all tests, and a caller that waits for
-endings.
+The embedded model behind an engine, and a caller that waits for endings; the one behind the reference engine
+is loaded once for all tests.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from glimpse_worker.engine.interface import Engine
+from glimpse_worker.engine.interface import Emit, Engine
 from glimpse_worker.engine.reference import load_reference
 from glimpse_worker.protocol import (
     BoxPart,
@@ -105,23 +105,29 @@ class Answer:
         return self
 
     def _items(self) -> list[Any]:
-        return [item for message in self.messages if isinstance(message, Tokens) for item in message.items]
+        messages = [message for message in self.messages if isinstance(message, Tokens)]
+        return [item for message in messages for item in message.items if item.request == self.name]
+
+
+def _reference(emit: Emit) -> Engine:
+    return load_reference(start_line(), lambda *_: None, emit)
 
 
 class Caller:
-    """Submits requests as the worker does."""
+    """Submits requests as the worker does, to the engine that `load` gives."""
 
-    def __init__(self) -> None:
+    def __init__(self, load: Callable[[Emit], Engine] = _reference) -> None:
         self.answers: dict[str, Answer] = {}
         self.broken = threading.Event()
         self.fault: Fault | None = None
-        self.engine: Engine = load_reference(start_line(), lambda *_: None, self._emit)
+        self.engine: Engine = load(self._emit)
 
     def submit(
         self,
         messages: Sequence[ChatMessage],
         media: Sequence[bytes | Video] = (),
         on_token: Callable[[Answer], None] | None = None,
+        generated: Sequence[int] | None = None,
         **options: Any,
     ) -> Answer:
         name = f"r{len(self.answers)}"
@@ -136,7 +142,9 @@ class Caller:
                 frames.append(medium)
                 headers.append(ImageMedia(bytes=len(medium)))
         chosen = Options(**({"seed": 0, "temperature": 0.0} | options))
-        request = Generate(request=name, attempt=0, messages=messages, media=headers, options=chosen)
+        request = Generate(
+            request=name, attempt=0, generated=generated, messages=messages, media=headers, options=chosen
+        )
         self.engine.submit(request, frames)
         return answer
 

@@ -73,6 +73,31 @@ def test_an_answer_that_fakes_tags_with_other_tokens_counts_them_all() -> None:
     assert out.thinking_tokens == len(b"<think>b</think>")
 
 
+def test_a_thought_is_as_long_as_the_ids_between_its_tags() -> None:
+    out = output()
+    lengths = [(out.push([token]), out.thinking, out.thought_length)[1:] for token in encode(ANSWER)]
+    thought = [(True, length) for length in range(len(encode("Hm 🙂")) + 1)]
+    rest = [(False, len(encode("Hm 🙂")))] * len(encode("</think><answer>A cat.</answer><|user|>"))
+    assert lengths == thought + rest
+
+
+def test_only_what_is_thought_makes_a_thought_longer() -> None:
+    out = output()
+    out.push(encode("Well, <think>Hm"))
+    assert (out.thinking, out.thought_length) == (True, 2)
+    out.push(encode("<answer>Yes. <think>No!"))
+    assert (out.thinking, out.thought_length) == (True, 5)
+    out.push([STOP_TOKEN_ID])
+    assert (out.thinking, out.thought_length) == (False, 5)
+
+
+def test_a_thought_ends_with_the_output() -> None:
+    out = output()
+    out.push(encode("<think>Hm"))
+    out.finish()
+    assert (out.thinking, out.thought_length) == (False, 2)
+
+
 def test_a_stop_token_is_known_by_its_id_and_not_by_its_text() -> None:
     out = output()
     assert out.push(list(b"<|user|> is a token")) == [TextPart("<|user|> is a token")]
@@ -123,3 +148,4 @@ def test_replaying_the_ids_gives_the_same_however_they_were_cut(ids: list[int], 
         )
     assert [p for p in parts if isinstance(p, BoxPart)] == [p for p in expected if isinstance(p, BoxPart)]
     assert pieces.thinking_tokens == whole.thinking_tokens
+    assert pieces.thought_length == whole.thought_length <= whole.thinking_tokens

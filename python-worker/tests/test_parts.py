@@ -115,6 +115,24 @@ def test_text_is_given_as_soon_as_it_is_certain() -> None:
     assert seen == [["!a"], ["! b"], [], ["!<i"], [], [], ["! ENd"], [], ["-</answer>"]]
 
 
+def test_whether_the_text_ends_inside_the_thinking_is_known_with_the_tag() -> None:
+    parser = Parser((), BoxReader(()))
+    thinking = []
+    for chunk in ("<thi", "nk>", "Hm.", "<think>", "</think", ">", "<answer>a", "<think>", "<answer>"):
+        parser.push(chunk)
+        thinking.append(parser.thinking)
+    assert thinking == [False, True, True, True, True, False, False, True, False]
+
+
+def test_nothing_is_thought_when_the_text_is_over() -> None:
+    parser = Parser((), BoxReader(()))
+    parser.push("<think>Hm")
+    parser.end()
+    parser.push("<think>")
+    assert not parser.thinking
+    assert parser.thoughts() == [(0, 9)]
+
+
 def test_a_stop_string_ends_the_answer_and_is_markup() -> None:
     parts, parser = parse("<answer>one, two. ", "Three</answer>", stop=("Th", "x"))
     assert brief(parts) == ["-<answer>", "!one, two.", "- Three</answer>"]

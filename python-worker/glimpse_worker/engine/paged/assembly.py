@@ -1,0 +1,151 @@
+"""The parts of the paged engine, put together for a model that is loaded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from transformers import Glm4vForConditionalGeneration, PreTrainedTokenizerFast
+
+from ...checkpoint import Checkpoint
+from ...prompt import PromptBuilder
+from ..interface import Emit
+from ..readiness import describe
+from .admission import Admission
+from .decoder import Decoder
+from .engine import PagedEngine
+from .features import FeatureCache
+from .graphs import DecodeGraphs
+from .inbox import Inbox
+from .intake import Intake
+from .memory import allocate_caches, free_memory, plan_memory
+from .ops import Ops
+from .pages import Pages
+from .runner import Runner
+from .sampler import Sampler, TorchSampler
+from .scheduler import Scheduler
+from .shown import Encoder
+from .torch_ops import TorchOps
+from .vision import VisionTower
+
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """
+    `ahead` requests are prepared while `max_running` run; a step computes at most `token_budget` tokens. With
+    `lookahead` steps, see PagedEngine.
+    """
+
+    page_size: int
+    max_running: int
+    ahead: int
+    token_budget: int
+    lookahead: int
+
+
+CPU = Sizes(page_size=16, max_running=16, ahead=8, token_budget=512, lookahead=0)
+GPU = Sizes(page_size=64, max_running=256, ahead=64, token_budget=2048, lookahead=1)
+
+
+def assemble(
+    name: str,
+    checkpoint: Checkpoint,
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: PromptBuilder,
+    model: Glm4vForConditionalGeneration,
+    versions: Mapping[str, str],
+    kv_cache_memory_bytes: int | None,
+    emit: Emit,
+    sizes: Sizes | None = None,
+) -> PagedEngine:
+    """A running engine. `sizes` are those of the model's device unless a test has others."""
+    sizes = sizes or (CPU if model.device.type == "cpu" else GPU)
+    ops, sampler = _kernels(model)
+    decoder = Decoder(model, ops)
+    tower = VisionTower(model.model.visual, checkpoint.image, ops)
+    plan = plan_memory(
+        decoder,
+        page_size=sizes.page_size,
+        asked=kv_cache_memory_bytes,
+        free=free_memory(model.device),
+        most_tokens=sizes.max_running * checkpoint.context_length,
+    )
+    caches = allocate_caches(decoder, plan.pages, sizes.page_size)
+    # One request alone always has room, to its last token.
+    checkpoint = replace(
+        checkpoint, context_length=min(checkpoint.context_length, plan.pages * sizes.page_size)
+    )
+    features = FeatureCache(plan.feature_bytes)
+    graphs = None
+    if not isinstance(ops, TorchOps):
+        max_pages = -(-checkpoint.context_length // sizes.page_size)
+        graphs = DecodeGraphs(model.device, nobody=sizes.max_running, max_pages=max_pages)
+    inbox: Inbox = Inbox()
+    return PagedEngine(
+        describe(
+            name,
+            checkpoint,
+            model,
+            versions,
+            engine="paged",
+            slots=sizes.max_running + sizes.ahead,
+            kv_cache_tokens=plan.pages * sizes.page_size,
+        ),
+        inbox,
+        Intake(checkpoint, prompts, features, inbox),
+        Admission(
+            tokenizer,
+            model.generation_config,
+            vocabulary=decoder.vocabulary,
+            merge_size=checkpoint.image.merge_size,
+            page_size=sizes.page_size,
+        ),
+        Scheduler(
+            Pages(plan.pages),
+            page_size=sizes.page_size,
+            max_running=sizes.max_running,
+            token_budget=sizes.token_budget,
+        ),
+        Encoder(tower, features),
+        Runner(
+            decoder,
+            ops,
+            sampler,
+            caches,
+            page_size=sizes.page_size,
+            max_running=sizes.max_running,
+            graphs=graphs,
+        ),
+        emit,
+        lookahead=sizes.lookahead,
+    )
+
+
+def _kernels(model: Glm4vForConditionalGeneration) -> tuple[Ops, Sampler]:
+    """
+    Triton's on a GPU, for the dtypes that models have there: the tiles of float32 do not fit. Kernels are
+    compiled when they are first used, so one is tried: it may not be possible.
+    """
+    if model.device.type == "cpu" or model.dtype == torch.float32:
+        return TorchOps(), TorchSampler()
+    try:
+        from .kernels.sampling import TritonSampler
+        from .triton_ops import TritonOps
+
+        ops = TritonOps(model.device)
+        norm = model.model.language_model.norm
+        ops.rms_norm(torch.ones_like(norm.weight)[None], norm.weight, norm.variance_epsilon)
+        return ops, TritonSampler()
+    except Exception as error:
+        logger.warning(
+            "Triton's kernels cannot be compiled (%s: %s), so torch's own are used, which are several times "
+            "slower; a C compiler may be missing",
+            type(error).__name__,
+            error,
+        )
+        return TorchOps(), TorchSampler()

@@ -1,0 +1,115 @@
+"""What the host tells the device of a batch: a few small tensors, copied in as few pieces as possible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as List
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ...device import to_device
+from .sampler import Rows, uniforms
+from .sequence import Sequence
+
+Integers = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """How each of n sequences is sampled, for `rows`: int32 (2, n), float32 (4, n)."""
+
+    integers: Integers
+    floats: Floats
+    penalised: bool
+
+    @classmethod
+    def of(cls, sequences: List[Sequence]) -> Sampled:
+        settings = [sequence.sampling for sequence in sequences]
+        uniform = uniforms(
+            np.array([setting.seed for setting in settings], dtype=np.uint64),
+            np.array([sequence.generated for sequence in sequences], dtype=np.uint64),
+        )
+        penalties = [setting.repetition_penalty for setting in settings]
+        floats = [
+            [setting.temperature for setting in settings],
+            [setting.top_p for setting in settings],
+            penalties,
+            uniform,
+        ]
+        integers = [[sequence.slot for sequence in sequences], [setting.top_k for setting in settings]]
+        return cls(
+            np.array(integers, dtype=np.int32),
+            np.array(floats, dtype=np.float32),
+            any(penalty != 1 for penalty in penalties),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One token of each of n sequences: positions, KV slots, lengths, int32 (3, n); pages, int32 (n, pages)."""
+
+    integers: Integers
+    table: Integers
+
+    @classmethod
+    def of(cls, sequences: List[Sequence], page_size: int) -> Decoded:
+        indices = [sequence.length - 1 for sequence in sequences]
+        pairs = list(zip(sequences, indices, strict=True))
+        integers = [
+            [sequence.position(index) for sequence, index in pairs],
+            [sequence.pages[index // page_size] * page_size + index % page_size for sequence, index in pairs],
+            [index + 1 for index in indices],
+        ]
+        return cls(np.array(integers, dtype=np.int32), page_table(sequences))
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """A decode batch on the device; the same tensors are filled again and again for a captured graph."""
+
+    decoded: Tensor
+    sampled: Tensor
+    floats: Tensor
+    table: Tensor
+
+    @classmethod
+    def upload(cls, decoded: Decoded, sampled: Sampled, device: torch.device) -> Inputs:
+        return cls(
+            to_device(decoded.integers, device),
+            to_device(sampled.integers, device),
+            to_device(sampled.floats, device),
+            to_device(decoded.table, device),
+        )
+
+    @property
+    def slots(self) -> Tensor:
+        return self.sampled[0].long()
+
+    @property
+    def rows(self) -> Rows:
+        return rows(self.sampled, self.floats)
+
+
+def rows(integers: Tensor, floats: Tensor) -> Rows:
+    """The sampler's view of what `Sampled` holds, on the device."""
+    temperature, top_p, penalty, uniform = floats
+    return Rows(temperature=temperature, top_p=top_p, top_k=integers[1], penalty=penalty, uniform=uniform)
+
+
+def page_table(sequences: List[Sequence]) -> Integers:
+    """A row per sequence, padded with page 0, at which nobody looks beyond a sequence's length."""
+    table = np.zeros((len(sequences), max(len(s.pages) for s in sequences)), dtype=np.int32)
+    for row, sequence in zip(table, sequences, strict=True):
+        row[: len(sequence.pages)] = sequence.pages
+    return table
+
+
+def kv_slots(sequence: Sequence, start: int, end: int, page_size: int) -> Integers:
+    """Where the keys and values of tokens `start` to `end` go."""
+    index = np.arange(start, end, dtype=np.int32)
+    pages = np.array(sequence.pages, dtype=np.int32)
+    return pages[index // page_size] * page_size + index % page_size

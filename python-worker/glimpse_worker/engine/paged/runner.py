@@ -1,0 +1,192 @@
+"""One launch: a batch's tokens go through the model, and the next token of each sequence is sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as List
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...device import to_device
+from .batch import Decoded, Inputs, Sampled, kv_slots, page_table, rows
+from .decoder import Decoder
+from .graphs import DecodeGraphs
+from .ops import Chunk as PackedChunk
+from .ops import LayerCache, Ops
+from .sampler import Sampler
+from .sequence import Chunk, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Features (tokens, hidden) that stand in for the embeddings of a batch's tokens from `row` on."""
+
+    row: int
+    features: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """Tokens that are being sampled, one for each of `sequences` as it was in that epoch."""
+
+    sequences: List[Sequence]
+    epochs: List[int]
+    tokens: Tensor
+    done: torch.cuda.Event | None
+
+    def read(self) -> list[tuple[Sequence, int]]:
+        """Waits for the launch, and gives those tokens that still count."""
+        if self.done is not None:
+            self.done.synchronize()
+        tokens: list[int] = self.tokens.tolist()
+        read = zip(self.sequences, self.epochs, tokens, strict=True)
+        return [(sequence, token) for sequence, epoch, token in read if sequence.epoch == epoch]
+
+
+class Runner:
+    """
+    Owns what lies on the device for the running sequences: their pages of keys and values, and for each slot
+    the token that was sampled last and the ids that occurred. The last slot is nobody's: the rows that fill
+    up a captured batch.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        ops: Ops,
+        sampler: Sampler,
+        caches: list[LayerCache],
+        *,
+        page_size: int,
+        max_running: int,
+        graphs: DecodeGraphs | None = None,
+    ) -> None:
+        self.device = decoder.device
+        self._decoder = decoder
+        self._ops = ops
+        self._sampler = sampler
+        self._caches = caches
+        self._page_size = page_size
+        self._last = torch.zeros(max_running + 1, dtype=torch.int64, device=self.device)
+        self._seen = torch.zeros(max_running + 1, decoder.vocabulary, dtype=torch.uint8, device=self.device)
+        self._one = torch.ones((), dtype=torch.uint8, device=self.device)
+        self._owners: list[tuple[Sequence, int] | None] = [None] * max_running
+        self._graphs = graphs
+
+    def capture_next(self) -> bool:
+        """Captures the graph of one more batch size; False when there is none left to capture."""
+        return self._graphs is not None and self._graphs.capture_next(self._compute)
+
+    def prefill(self, chunks: List[Chunk], placed: List[Placed]) -> Launched | None:
+        """
+        Computes chunks of known tokens; None when none of them reaches its sequence's end. `placed` counts
+        rows in the order of `chunks`.
+        """
+        sequences = [chunk.sequence for chunk in chunks]
+        ids = np.concatenate([chunk.sequence.ids[chunk.start : chunk.end] for chunk in chunks])
+        positions = np.concatenate([c.sequence.positions(c.start, c.end) for c in chunks], axis=1)
+        slots = np.concatenate([kv_slots(c.sequence, c.start, c.end, self._page_size) for c in chunks])
+        table = to_device(page_table(sequences), self.device)
+        packed = _pack(chunks)
+        hidden = self._decoder.embed(to_device(ids, self.device))
+        for place in placed:
+            hidden[place.row : place.row + len(place.features)] = place.features
+
+        def attend(q: Tensor, cache: LayerCache) -> Tensor:
+            return self._ops.prefill_attention(q, cache, table, packed)
+
+        output = self._decoder.forward(
+            hidden, to_device(positions, self.device), to_device(slots, self.device), self._caches, attend
+        )
+        for sequence in sequences:
+            self._note_occurred(sequence)
+        ends = [
+            (chunk.sequence, row.first + row.count - 1)
+            for chunk, row in zip(chunks, packed, strict=True)
+            if chunk.samples
+        ]
+        if not ends:
+            return None
+        sampled = [sequence for sequence, _ in ends]
+        last = to_device(np.array([row for _, row in ends]), self.device)
+        how = Sampled.of(sampled)
+        integers, floats = to_device(how.integers, self.device), to_device(how.floats, self.device)
+        tokens = self._sampler.choose(
+            self._decoder.logits(output[last]),
+            rows(integers, floats),
+            self._seen if how.penalised else None,
+            integers[0].long(),
+            self._allowed(sampled),
+        )
+        self._keep(tokens, integers[0].long(), how.penalised)
+        return self._launched(sampled, tokens)
+
+    def decode(self, sequences: List[Sequence]) -> Launched:
+        """Computes the token that was sampled last in each sequence, and samples the next."""
+        decoded, sampled = Decoded.of(sequences, self._page_size), Sampled.of(sequences)
+        allowed = self._allowed(sequences)
+        if self._graphs is not None and allowed is None:
+            tokens = self._graphs.run(decoded, sampled)
+            if tokens is not None:
+                return self._launched(sequences, tokens)
+        inputs = Inputs.upload(decoded, sampled, self.device)
+        return self._launched(sequences, self._compute(inputs, sampled.penalised, allowed))
+
+    def _compute(self, inputs: Inputs, penalised: bool, allowed: Tensor | None = None) -> Tensor:
+        """The next token of each row, int64 (n,), which is kept too. Nothing in here waits for the device."""
+        positions, kv, lengths = inputs.decoded
+        slots = inputs.slots
+
+        def attend(q: Tensor, cache: LayerCache) -> Tensor:
+            return self._ops.decode_attention(q, cache, inputs.table, lengths)
+
+        hidden = self._decoder.embed(self._last[slots])
+        output = self._decoder.forward(hidden, positions, kv, self._caches, attend)
+        seen = self._seen if penalised else None
+        tokens = self._sampler.choose(self._decoder.logits(output), inputs.rows, seen, slots, allowed)
+        self._keep(tokens, slots, penalised)
+        return tokens
+
+    def _keep(self, tokens: Tensor, slots: Tensor, penalised: bool) -> None:
+        self._last[slots] = tokens
+        if penalised:
+            self._seen.index_put_((slots, tokens), self._one)
+
+    def _launched(self, sequences: List[Sequence], tokens: Tensor) -> Launched:
+        epochs = [sequence.epoch for sequence in sequences]
+        if self.device.type == "cpu":
+            return Launched(sequences, epochs, tokens, None)
+        on_host = torch.empty(len(sequences), dtype=tokens.dtype, pin_memory=True)
+        on_host.copy_(tokens[: len(sequences)], non_blocking=True)
+        done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        done.record()
+        return Launched(sequences, epochs, on_host, done)
+
+    def _allowed(self, sequences: List[Sequence]) -> Tensor | None:
+        if all(sequence.allowed is None for sequence in sequences):
+            return None
+        everything = np.full(-(-self._decoder.vocabulary // 32), -1, dtype=np.int32)
+        masks = [everything if s.allowed is None else s.allowed(s.ids) for s in sequences]
+        return to_device(np.stack(masks), self.device)
+
+    def _note_occurred(self, sequence: Sequence) -> None:
+        """Which ids have occurred, for the repetition penalty, when the slot has not noted them itself."""
+        if sequence.sampling.repetition_penalty == 1:
+            return
+        assert sequence.slot is not None
+        owner = (sequence, sequence.epoch)
+        if self._owners[sequence.slot] != owner:
+            self._owners[sequence.slot] = owner
+            self._seen[sequence.slot] = 0
+            self._seen[sequence.slot, to_device(np.array(sequence.ids), self.device)] = 1
+
+
+def _pack(chunks: List[Chunk]) -> list[PackedChunk]:
+    packed: list[PackedChunk] = []
+    first = 0
+    for chunk in chunks:
+        packed.append(PackedChunk(first=first, count=chunk.count, start=chunk.start))
+        first += chunk.count
+    return packed
