@@ -408,7 +408,8 @@ class Play:
             assert all(sequence.order < other.order for other in still_waiting), "overtaken while waiting"
         for sequence in step.preempted:
             assert all(sequence.order > other.order for other in self.running), "not the youngest gave way"
-        able = [sequence for sequence in self.running if sequence.can_decode or sequence.to_prefill > 0]
+        began = [sequence for sequence in self.running if sequence not in admitted]
+        able = [sequence for sequence in began if sequence.can_decode or sequence.to_prefill > 0]
         assert not able or able[0] in planned, "the oldest stands still"
 
     def _check_budget_is_used(self, step: Step) -> None:
@@ -444,9 +445,9 @@ def shares_of(play: Play, step: Step) -> list[tuple[int, int, int]]:
     return shares
 
 
-def until(play: Play, reached: Callable[[], bool]) -> None:
-    for _ in range(200):
-        if reached():
-            return
-        play.step()
-    raise AssertionError("it never came to that")
+def steps_until(play: Play, reached: Callable[[], bool]) -> list[Step]:
+    steps: list[Step] = []
+    while not reached():
+        steps.append(play.step())
+        assert len(steps) < 200, "it never came to that"
+    return steps

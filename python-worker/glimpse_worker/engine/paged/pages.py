@@ -73,6 +73,7 @@ class Pages:
         prompt is what others share.
         """
         for page in reversed(pages):
+            assert self._users[page] > 0, f"page {page} is in nobody's use"
             self._users[page] -= 1
             if self._users[page] > 0:
                 continue

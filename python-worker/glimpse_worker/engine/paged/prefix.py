@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import struct
+from bisect import bisect_left
 from collections.abc import Sequence
 from hashlib import blake2b
 
@@ -22,6 +22,7 @@ class PrefixKeys:
 
     def __init__(self, spans: Sequence[Span], page_size: int) -> None:
         self._spans = spans
+        self._starts = [span.start for span in spans]
         self._page_size = page_size
         self._keys: list[bytes] = []
 
@@ -36,8 +37,9 @@ class PrefixKeys:
     def _key(self, ids: Sequence[int], start: int) -> bytes:
         digest = blake2b(self._keys[-1] if self._keys else _ROOT, digest_size=16)
         digest.update(np.asarray(ids, dtype=np.int32).tobytes())
-        for span in self._spans:
-            if span.start < start + self._page_size and span.end > start:
-                digest.update(struct.pack("<q", start - span.start))
-                digest.update(span.shown.key)
+        # What a span shows counts from the page on in which it begins; later pages build upon that one's key.
+        end = start + self._page_size
+        first = bisect_left(self._starts, start)
+        for span in self._spans[first : bisect_left(self._starts, end)]:
+            digest.update(span.shown.key)
         return digest.digest()

@@ -30,7 +30,8 @@ class Scheduler:
     Continuous batching. Every running sequence that can go on by one token does so in every step; what is
     left of `token_budget` goes to prompts, first come, first served, except that no prompt takes more than
     half of what is left while another could use the rest. When no page is left, the youngest running sequence
-    gives up its own, so the oldest always gets on; `pages` must be enough for any one sequence alone.
+    gives up its own, so the oldest always gets on; `pages` must be enough for any one sequence alone, and
+    `token_budget` greater than `max_running`.
     """
 
     def __init__(self, pages: Pages, *, page_size: int, max_running: int, token_budget: int) -> None:
@@ -57,6 +58,7 @@ class Scheduler:
         if sequence in self._suspects:
             self._suspects.remove(sequence)
         if sequence.running:
+            self._publish(sequence)
             self._running.remove(sequence)
             self._free(sequence)
         elif sequence in self._waiting:
@@ -85,6 +87,8 @@ class Scheduler:
             self._advance(sequence, sequence.length, samples=True)
 
     def _advance(self, sequence: Sequence, computed: int, samples: bool) -> None:
+        if sequence.reused is None:
+            sequence.reused = sequence.computed
         sequence.computed = computed
         sequence.sampled = samples
         sequence.unread += samples
@@ -109,11 +113,12 @@ class Scheduler:
         left = budget
         for sequence in self._to_prefill():
             share = min(_wanted(sequence), left - left // 2)
-            if share < min(_wanted(sequence), self._page_size):
+            # A last crumb of the budget is not worth a prompt's launch.
+            if shares and share < min(_wanted(sequence), self._page_size):
                 break
             shares[sequence] = share
             left -= share
-        for sequence, share in shares.items():
+        for sequence, share in reversed(shares.items()):
             more = min(_wanted(sequence) - share, left)
             shares[sequence] = share + more
             left -= more
@@ -131,7 +136,8 @@ class Scheduler:
         """Those that have begun, then those that wait, as far as there is room for them."""
         yield from [sequence for sequence in self._running if sequence.to_prefill > 0]
         for sequence in list(self._waiting):
-            if not self._admit(sequence):
+            # Who has just given way does not come back in the same step.
+            if sequence in self._preempted or not self._admit(sequence):
                 return
             yield sequence
 
@@ -153,8 +159,6 @@ class Scheduler:
         assert taken is not None
         sequence.pages = found + taken
         sequence.computed = len(found) * self._page_size
-        if sequence.reused is None:
-            sequence.reused = sequence.computed
         sequence.published = len(found)
         sequence.slot = self._free_slots.pop()
         self._waiting.remove(sequence)
@@ -175,6 +179,9 @@ class Scheduler:
         return True
 
     def _preempt(self, sequence: Sequence) -> None:
+        if sequence in self._suspects:
+            # It begins again, so it is not what it was in the step that failed.
+            self._suspects.remove(sequence)
         self._running.remove(sequence)
         self._free(sequence)
         insort(self._waiting, sequence, key=_by_order)
@@ -192,10 +199,6 @@ class Scheduler:
 
     def _plan_suspect(self) -> Step:
         suspect = self._suspects[0]
-        if not suspect.running and suspect.unread == 0 and not self._admit(suspect):
-            # Its turn comes when there is room; whom it shared a step with has nothing to do with that.
-            self._suspects.remove(suspect)
-            return self.plan()
         if suspect.to_prefill > 0:
             count = min(_wanted(suspect), self._token_budget)
             if self._grow(suspect, suspect.computed + count):

@@ -59,7 +59,7 @@ class Sequence:
         self.computed = 0
         """How many tokens have their keys and values in the cache, or will have by what is launched."""
         self.reused: int | None = None
-        """How many tokens were in the cache when it first began to run; None before."""
+        """How many tokens were in the cache already at its first launch; None before."""
         self.published = 0
         """How many of `pages` others can share."""
         self.unread = 0
@@ -106,7 +106,8 @@ class Sequence:
         self.unread -= 1
 
     def append(self, ids: Iterable[int]) -> None:
-        """Ids that follow without having been sampled; what is unread does not count any more."""
+        """One id or more that follow without being sampled; what is unread does not count any more."""
+        self.computed = min(self.computed, len(self.ids))
         self.ids += ids
         self.unread = 0
         self.epoch += 1
@@ -139,5 +140,8 @@ class Chunk:
 
     @property
     def samples(self) -> bool:
-        """Whether the chunk reaches the sequence's end, so that the next token can be sampled."""
+        """
+        Whether the chunk reaches the sequence's end, so that the next token can be sampled. Holds until the
+        chunk has been launched: ids are added later.
+        """
         return self.end == len(self.sequence.ids)

@@ -44,7 +44,10 @@ def find_spans(token_types: Sequence[int], shown: Iterable[Patchwork], merge_siz
         if kind != 0:
             runs.append((index, count))
         index += count
-    spans = [Span(start, count, item) for (start, count), item in zip(runs, shown, strict=True)]
+    items = list(shown)
+    if len(runs) != len(items):
+        raise ValueError(f"expected {len(items)} runs of placeholder tokens in the prompt, found {len(runs)}")
+    spans = [Span(start, count, item) for (start, count), item in zip(runs, items, strict=True)]
     for span in spans:
         expected = span.shown.height * span.shown.width // merge_size**2
         if span.count != expected:
