@@ -15,6 +15,8 @@ export function showLoading(display: ProgressDisplay): (event: WorkerEvent) => v
   return (event) => {
     switch (event.type) {
       case "loading":
+        // The model answers by then.
+        if (event.stage === "graphs") return;
         if (event.stage !== stage) display.start(titles[event.stage]);
         stage = event.stage;
         return display.update(event);

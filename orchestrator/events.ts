@@ -7,7 +7,10 @@ export type WorkerStateName = "starting" | "loading" | "ready" | "stopping" | "s
 /** What happens to the workers, as it happens. */
 export type WorkerEvent =
   | { type: "state"; worker: string; state: WorkerStateName }
-  /** `done` and `total` are bytes, where the stage has any. */
+  /**
+   * `done` and `total` are bytes, where the stage has any. `graphs` comes after `ready`, on a GPU: the worker serves
+   * already, and becomes faster with each of the `total` batch sizes that it prepares for.
+   */
   | ({ type: "loading"; worker: string } & Omit<LoadingMessage, "type">)
   | ({ type: "log"; worker: string } & LogLine);
 

@@ -115,9 +115,10 @@ export const helloSchema = z.strictObject({
   pid: count,
 });
 
-export const loadingStages = ["import", "download", "weights"] as const;
+/** `graphs` comes after `ready`: the worker serves already, and becomes faster. */
+export const loadingStages = ["import", "download", "weights", "graphs"] as const;
 
-/** Control. `done` and `total` are bytes. */
+/** Control. `done` and `total` are bytes, of `graphs` how many of them. */
 export const loadingSchema = z.strictObject({
   type: z.literal("loading"),
   stage: z.enum(loadingStages),

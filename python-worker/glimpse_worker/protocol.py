@@ -29,9 +29,13 @@ Milliseconds = Annotated[float, Meta(ge=0)]
 NonEmptyString = Annotated[str, Meta(min_length=1)]
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-LoadingStage = Literal["import", "download", "weights"]
+LoadingStage = Literal["import", "download", "weights", "graphs"]
+"""`graphs` comes after `ready`: the worker serves already, and becomes faster."""
 Progress = Callable[[LoadingStage, int | None, int | None], None]
-"""Reports a stage of loading, with bytes done and total where known. Safe to call from any thread."""
+"""
+Reports a stage of loading, with bytes done and total where known, or the number of graphs. Safe to call
+from any thread.
+"""
 FinishReason = Literal["stop", "length", "cancelled"]
 WarningCode = Literal["IMAGE_PADDED", "IMAGE_FIRST_FRAME", "BOX_IMAGE_ASSUMED", "MAX_NEW_TOKENS_CUT"]
 ErrorCode = Literal[
@@ -207,7 +211,7 @@ class Hello(_Message, frozen=True, kw_only=True):
 
 
 class Loading(_Message, frozen=True, kw_only=True):
-    """Control. `done` and `total` are bytes."""
+    """Control. `done` and `total` are bytes, of `graphs` how many of them."""
 
     stage: LoadingStage
     done: Count | None = None

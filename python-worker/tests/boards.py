@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from drawing import red_circle, shapes
 from embedded import PATIENCE_S, Answer, user
-from oracle import Question
+from oracle import Question, oracle
 from paged import PagedCaller
 
 from glimpse_worker.engine.paged.assembly import CPU
@@ -38,6 +38,12 @@ def long_text(words: int) -> Question:
     return Question([user("word " * words)])
 
 
+@cache
+def expected(question: Question, length: int = 60, penalty: float = 1.0) -> list[int]:
+    """What transformers' `generate` answers, greedily."""
+    return oracle().greedy(question, length, penalty=penalty).ids
+
+
 @dataclass(frozen=True)
 class Launch:
     """One launch, by the names of the requests in it and how many tokens each has there."""
@@ -61,7 +67,9 @@ class Board(PagedCaller):
         self.before: Callable[[Launch], None] = lambda _: None
         """Called on the engine's thread before each launch, which fails with what it raises."""
         self._arrivals: dict[str, threading.Event] = {}
+        others = threading.enumerate()
         super().__init__(replace(CPU, **sizes), cache_tokens=cache_tokens, feature_tokens=feature_tokens)
+        [self._thread] = [t for t in threading.enumerate() if t.name == "engine" and t not in others]
         self._runner = self.engine._runner
         self._prefill, self._decode = self._runner.prefill, self._runner.decode
         self._runner.prefill = self._watched_prefill  # type: ignore[method-assign]
@@ -82,6 +90,11 @@ class Board(PagedCaller):
             for name, count in zip(launch.names, launch.counts, strict=True)
             if name == answer.name
         ]
+
+    def close(self) -> None:
+        self.engine.close()
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive()
 
     def check_all_free(self) -> None:
         """To be called when every request has ended."""
@@ -129,7 +142,7 @@ def board(*, cache_tokens: int = 4096, feature_tokens: int = 4096, **sizes: int)
         assert all(answer.ended.wait(PATIENCE_S) for answer in own.answers.values())
         own.check_all_free()
     finally:
-        own.engine.close()
+        own.close()
 
 
 @cache

@@ -33,6 +33,7 @@ from glimpse_worker.protocol import (
     TextContent,
     TextPart,
     Tokens,
+    TokensItem,
     VideoMedia,
 )
 
@@ -67,12 +68,18 @@ class Answer:
     """Called on the engine's thread after every step."""
 
     @property
+    def items(self) -> list[TokensItem]:
+        """What came of its tokens, in order."""
+        messages = [message for message in self.messages if isinstance(message, Tokens)]
+        return [item for message in messages for item in message.items if item.request == self.name]
+
+    @property
     def ids(self) -> list[int]:
-        return [id for item in self._items() for id in item.ids]
+        return [id for item in self.items for id in item.ids]
 
     @property
     def parts(self) -> list[Part]:
-        return [part for item in self._items() for part in item.parts]
+        return [part for item in self.items for part in item.parts]
 
     @property
     def raw(self) -> str:
@@ -103,10 +110,6 @@ class Answer:
     def wait(self) -> Answer:
         assert self.ended.wait(PATIENCE_S), "the request has not ended"
         return self
-
-    def _items(self) -> list[Any]:
-        messages = [message for message in self.messages if isinstance(message, Tokens)]
-        return [item for message in messages for item in message.items if item.request == self.name]
 
 
 def _reference(emit: Emit) -> Engine:

@@ -104,6 +104,26 @@ def test_ties_are_kept() -> None:
     assert triton[1:] == [VOCABULARY - 1] * 2
 
 
+def test_a_random_number_at_the_border_of_two_ids_gives_the_second() -> None:
+    scores = torch.full((VOCABULARY,), -1000.0, dtype=torch.bfloat16)
+    equal = [*range(10, 26), *range(70, 86)]
+    scores[equal] = 1.0
+    borders = torch.tensor([0, 1 / 32, 15 / 32, 16 / 32, 31 / 32])
+    triton, expected = both(scores.expand(5, -1).contiguous(), rows(5, uniform=borders))
+    assert triton == expected == [10, 11, 25, 70, 85]
+
+
+def test_the_threshold_is_exact_among_neighbouring_numbers() -> None:
+    """Scores without a bfloat16 between them, above 0 and below."""
+    rising = 1 + torch.arange(VOCABULARY) / 128
+    scores = torch.stack([rising, -rising]).to(torch.bfloat16).repeat(2, 1)
+    uniform = torch.tensor([0, 1 - 2**-24])
+    asked = joined([rows(2, top_k=5, uniform=uniform), rows(2, top_p=0.4, uniform=uniform)])
+    triton, expected = both(scores, asked)
+    assert triton == expected
+    assert triton[:2] == [VOCABULARY - 5, 4]
+
+
 def test_greedy_rows_take_the_first_of_equal_scores() -> None:
     scores = torch.zeros(2, VOCABULARY)
     scores[0, [70, 90]] = 1.0

@@ -32,5 +32,5 @@ LAUNCHES: dict[str, Callable[[], object]] = {
     "penalty": partial(_choose, torch.bfloat16, seen=True),
     "mask": partial(_choose, torch.bfloat16, allowed=True),
     "penalty and mask": partial(_choose, torch.bfloat16, seen=True, allowed=True),
-    "float32": partial(_choose, torch.float32),
+    "float16": partial(_choose, torch.float16),
 }

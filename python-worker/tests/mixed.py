@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 from drawing import shapes, text
@@ -15,7 +16,7 @@ from glimpse_worker.protocol import ChatMessage
 WORDS = (
     "the red circle count seven tell me of quick Zebra 42 3.14 über 你好 lamp why ( ) { } <b> x=1; window "
     "paper 🙂 is there Hello read a square left of green"
-).split()
+)
 ASKED = (
     "Describe this image.",
     "How many shapes are there?",
@@ -37,8 +38,8 @@ LONG = (1, 3, 8, 20, 20, 45, 75)
 
 def questions(random: Random) -> list[list[Question]]:
     """
-    200 in all: each alone, or with another that begins as it does, which is its second turn or asks something
-    else about the same pictures.
+    200 in all: each alone, or with another that begins as it does: its second turn, or the same with more
+    words.
     """
     alone = (
         [about_nothing(random) for _ in range(45)]
@@ -77,17 +78,21 @@ def about_a_video(random: Random) -> Question:
 
 def after(random: Random, first: Question) -> Question:
     """Another question that shares its beginning with `first`."""
-    again = user(_asked(random))
-    if random.random() < 0.3 and first.messages[-1].content[0] != again.content[0]:
-        [*earlier, last] = first.messages
-        other = ChatMessage(role="user", content=[*last.content, *again.content])
-        return Question([*earlier, other], first.pictures, first.frames, first.fps)
-    turns = [*first.messages, assistant(random.choice(ANSWERED)), again]
-    return Question(turns, first.pictures, first.frames, first.fps)
+    if random.random() < 0.7:
+        return second_turn(random, first)
+    [*earlier, last] = first.messages
+    longer = ChatMessage(role="user", content=[*last.content, *user(_asked(random)).content])
+    return replace(first, messages=[*earlier, longer])
+
+
+def second_turn(random: Random, first: Question) -> Question:
+    turns = [*first.messages, assistant(random.choice(ANSWERED)), user(_asked(random))]
+    return replace(first, messages=turns)
 
 
 def salad(random: Random, lengths: Sequence[int]) -> str:
-    return " ".join(random.choice(WORDS) for _ in range(random.choice(lengths)))
+    words = WORDS.split()
+    return " ".join(random.choice(words) for _ in range(random.choice(lengths)))
 
 
 def picture(random: Random) -> Image.Image:

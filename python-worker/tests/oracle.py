@@ -15,13 +15,19 @@ from functools import cache
 from typing import Any
 
 import torch
+from drawing import encode
 from embedded import Video
 from PIL import Image
-from plain_script import Media, PlainScript, smart_resize
+from plain_script import Media, PlainScript
 from torch.nn.functional import interpolate
-from transformers import RepetitionPenaltyLogitsProcessor, TemperatureLogitsWarper, TopPLogitsWarper
+from transformers import (
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+from transformers.models.glm4v.video_processing_glm4v import smart_resize
 
-from drawing import encode
 from glimpse_worker.protocol import ChatMessage, MediaContent, TextContent
 
 Tensors = dict[str, torch.Tensor]
@@ -75,10 +81,13 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Sampled:
+class Drawn:
+    """The options of a request that is not greedy. `top_p` is less than 1."""
+
     temperature: float
     top_p: float
     repetition_penalty: float
+    top_k: int = 50
 
 
 class Oracle:
@@ -113,11 +122,12 @@ class Oracle:
     def ids(self, *tokens: str) -> list[int]:
         return [self.script.tokenizer.convert_tokens_to_ids(token) for token in tokens]
 
-    def draws(self, question: Question, ids: Sequence[int], uniforms: Sequence[float], how: Sampled) -> Told:
+    def draws(self, question: Question, ids: Sequence[int], uniforms: Sequence[float], how: Drawn) -> Told:
         """
         The id that transformers' scores after each beginning of `ids` give for a random number: of those that
-        its top-p keeps, the first at which the running sum of the probabilities exceeds the number. The margin
-        is how far, in probability, the number is from another id, or the nucleus from another size.
+        its top-k and top-p keep, the first at which the running sum of the probabilities exceeds the number.
+        The margin is how far, in probability, the number is from another id, or the nucleus from another
+        size.
         """
         inputs = self._inputs(question, ids)
         with torch.inference_mode():
@@ -126,13 +136,14 @@ class Oracle:
         length = before.shape[1] - len(ids)
         repeated = RepetitionPenaltyLogitsProcessor(how.repetition_penalty)
         sharpened = TemperatureLogitsWarper(how.temperature)
+        highest = TopKLogitsWarper(how.top_k)
         nucleus = TopPLogitsWarper(how.top_p)
         chosen: list[int] = []
         margins: list[float] = []
         for end, number in enumerate(uniforms, start=length):
-            scores: Any = repeated(before[:, :end], logits[end - 1 : end])  # type: ignore[arg-type]
-            scores = sharpened(before[:, :end], scores)  # type: ignore[arg-type]
-            kept = nucleus(before[:, :end], scores)[0].double().softmax(-1).cumsum(-1)  # type: ignore[arg-type]
+            scores: Any = repeated(before[:, :end], logits[end - 1 : end])
+            scores = highest(before, sharpened(before, scores))
+            kept = nucleus(before, scores)[0].double().softmax(-1).cumsum(-1)
             chosen.append(int(torch.searchsorted(kept, number, right=True)))
             descending = scores[0].double().softmax(-1).sort(descending=True).values.cumsum(-1)
             edges = torch.cat([kept - number, descending - how.top_p])
@@ -170,7 +181,7 @@ def oracle() -> Oracle:
 
 
 def _resized(picture: Image.Image, count: int, size: Any) -> Image.Image:
-    """With the size of transformers' rule for `count` frames, in torch's antialiased bicubic resize of bytes."""
+    """As large as transformers has one of `count` frames, by torch's antialiased bicubic resize of bytes."""
     height, width = smart_resize(
         num_frames=count,
         height=picture.height,

@@ -9,20 +9,17 @@ from functools import partial
 from typing import Any, Literal
 from unittest.mock import patch
 
-import torch
-from embedded import MODEL, PATIENCE_S, Answer, Caller
+from embedded import PATIENCE_S, Answer, Caller, start_line
 from oracle import Question
 
-from glimpse_worker.checkpoint import load_model, load_tokenizer, open_checkpoint
 from glimpse_worker.engine.interface import Emit, Engine
+from glimpse_worker.engine.opening import open_model
 from glimpse_worker.engine.paged import assembly
 from glimpse_worker.engine.paged.assembly import Sizes, assemble
 from glimpse_worker.engine.paged.features import FeatureCache
 from glimpse_worker.engine.paged.scheduler import Scheduler, Step
 from glimpse_worker.engine.paged.sequence import Sequence as Running
-from glimpse_worker.prompt import PromptBuilder
-from glimpse_worker.protocol import DataFromWorker, Fault, Start
-from embedded import start_line
+from glimpse_worker.protocol import DataFromWorker, Fault
 
 TOKEN_BYTES = 2 * 4 * 2 * 32 * 4
 """Keys and values of a token: layers, heads of keys and values, their numbers, float32."""
@@ -66,7 +63,9 @@ class PagedCaller(Caller):
     """`heard` has every message of the engine, in their order."""
 
     def __init__(self, sizes: Sizes, *, cache_tokens: int, feature_tokens: int = 4096) -> None:
-        """`cache_tokens` fit into the KV cache, and those of pictures into that of the vision tower's output."""
+        """
+        `cache_tokens` fit into the KV cache, `feature_tokens` into that of the vision tower's output.
+        """
         self.watch = Watch()
         self.heard: queue.SimpleQueue[DataFromWorker | Fault] = queue.SimpleQueue()
         super().__init__(partial(_load, sizes, self.watch, cache_tokens, feature_tokens))
@@ -85,22 +84,12 @@ class PagedCaller(Caller):
 
 
 def _load(sizes: Sizes, watch: Watch, cache_tokens: int, feature_tokens: int, emit: Emit) -> Engine:
-    checkpoint = open_checkpoint(start_line(), _ignore)
-    tokenizer = load_tokenizer(checkpoint)
     with (
         patch.object(assembly, "Scheduler", partial(WatchedScheduler, watch)),
         patch.object(assembly, "FeatureCache", lambda _: FeatureCache(feature_tokens * FEATURES_BYTES)),
     ):
         return assemble(
-            str(MODEL),
-            checkpoint,
-            tokenizer,
-            PromptBuilder(tokenizer, checkpoint.placeholders),
-            load_model(checkpoint, torch.device("cpu"), "float32", _ignore),
-            {},
-            cache_tokens * TOKEN_BYTES,
-            emit,
-            sizes,
+            open_model(start_line(), _ignore, _ignore), cache_tokens * TOKEN_BYTES, _ignore, emit, sizes
         )
 
 

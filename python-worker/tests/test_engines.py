@@ -117,10 +117,8 @@ def test_usage_adds_up_and_times_are_told(engine: Caller) -> None:
 
 def test_every_token_is_sent_by_itself_with_its_index(engine: Caller) -> None:
     answer = engine.ask(DESCRIBE, [encode(red_circle())])
-    items = [item for message in answer.messages if isinstance(message, Tokens) for item in message.items]
-    assert [(item.index, len(item.ids)) for item in items if item.ids] == [
-        (index, 1) for index in range(len(answer.ids))
-    ]
+    sent = [(item.index, len(item.ids)) for item in answer.items if item.ids]
+    assert sent == [(index, 1) for index in range(len(answer.ids))]
     assert answer.ids[-1] in engine.engine.ready.stop_token_ids
 
 

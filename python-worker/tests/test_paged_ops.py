@@ -10,8 +10,10 @@ import torch
 from paged_batch import BIG, EMBEDDED, Shape, pack, paged_batch
 from torch import Tensor, nn
 from torch.nn.functional import silu
+from transformers.models.glm4v.configuration_glm4v import Glm4vTextConfig
 from transformers.models.glm4v.modeling_glm4v import (
     Glm4vRMSNorm,
+    Glm4vTextMLP,
     apply_rotary_pos_emb,
     eager_attention_forward,
 )
@@ -93,6 +95,23 @@ def test_add_rms_norm_changes_the_residual_in_place(dtype: torch.dtype) -> None:
 def test_silu_mul(dtype: torch.dtype) -> None:
     gate, up = (torch.randn(2, 5, 96) * 4).to(dtype)
     assert torch.equal(OPS.silu_mul(torch.cat((gate, up), dim=-1)), up * silu(gate))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bias", [False, True])
+def test_linear(bias: bool, dtype: torch.dtype) -> None:
+    module = nn.Linear(96, 40, bias=bias, dtype=dtype).requires_grad_(False)
+    x = torch.randn(5, 96).to(dtype)
+    assert torch.equal(OPS.linear(x, module.weight, module.bias), module(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gate_of_the_mlp(dtype: torch.dtype) -> None:
+    config = Glm4vTextConfig(hidden_size=64, intermediate_size=96, hidden_act="silu")
+    mlp = Glm4vTextMLP(config).to(dtype).requires_grad_(False)  # type: ignore[no-untyped-call]
+    x = torch.randn(5, 64).to(dtype)
+    gated = OPS.gated(x, mlp.gate_up_proj.weight)
+    assert torch.equal(OPS.linear(gated, mlp.down_proj.weight), mlp(x))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

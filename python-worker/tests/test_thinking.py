@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
-from boards import CIRCLE, COLOUR, SUM, UNENDING, Board, open_board
+from boards import CIRCLE, COLOUR, SUM, UNENDING, Board, expected, open_board
 from embedded import Answer
 from oracle import Question, oracle
 
-from glimpse_worker.protocol import MarkupPart, ThinkingPart, Tokens, TokensItem
+from glimpse_worker.protocol import MarkupPart, ThinkingPart
 
 THINK, END_THINK, ANSWER = "<think>", "</think>", "<answer>"
 
@@ -29,15 +30,11 @@ def skip() -> list[int]:
     return oracle().ids(THINK, END_THINK, ANSWER)
 
 
+@cache
 def bounded(question: Question, limit: int) -> list[int]:
     """What transformers' `generate` gives when its thinking is closed after `limit` tokens."""
-    begun = skip() if limit == 0 else [*oracle().greedy(question, 1 + limit).ids, *close()]
+    begun = skip() if limit == 0 else [*expected(question, 1 + limit), *close()]
     return begun + oracle().greedy(question, 60, after=begun).ids
-
-
-def items_of(answer: Answer) -> list[TokensItem]:
-    messages = [message for message in answer.messages if isinstance(message, Tokens)]
-    return [item for message in messages for item in message.items if item.request == answer.name]
 
 
 def thoughts(answer: Answer) -> str:
@@ -76,7 +73,7 @@ def test_a_bound_that_the_thinking_does_not_exceed_changes_nothing(more: int, ow
 
 
 def test_tokens_that_the_engine_writes_are_sent_with_the_last_of_the_thinking(own: Board) -> None:
-    items = items_of(own.ask_about(CIRCLE, max_thinking_tokens=3).wait())
+    items = own.ask_about(CIRCLE, max_thinking_tokens=3).wait().items
     assert [item.index for item in items if item.ids] == [0, 1, 2, 3, *range(6, 6 + len(items) - 4)]
     assert items[3].ids[1:] == close()
     assert "".join(part.text for part in items[3].parts if isinstance(part, MarkupPart)).endswith(
@@ -85,7 +82,7 @@ def test_tokens_that_the_engine_writes_are_sent_with_the_last_of_the_thinking(ow
 
 
 def test_the_tags_of_an_answer_without_thinking_are_sent_with_its_first_token(own: Board) -> None:
-    first, second, *_ = items_of(own.ask_about(COLOUR, max_thinking_tokens=0).wait())
+    first, second, *_ = own.ask_about(COLOUR, max_thinking_tokens=0).wait().items
     assert (first.index, first.ids) == (0, bounded(COLOUR, 0)[:4])
     assert (second.index, len(second.ids)) == (4, 1)
 
@@ -123,16 +120,16 @@ def test_the_end_of_the_thinking_is_cut_where_the_new_tokens_end(length: int, ow
 
 def test_a_token_that_was_drawn_ahead_of_the_closing_is_dropped_also_for_the_penalty(own: Board) -> None:
     begun = [*oracle().greedy(CIRCLE, 4, penalty=1.3).ids, *close()]
-    expected = begun + oracle().greedy(CIRCLE, 40, penalty=1.3, after=begun).ids
+    whole = begun + oracle().greedy(CIRCLE, 40, penalty=1.3, after=begun).ids
     answer = own.ask_about(CIRCLE, max_thinking_tokens=3, max_new_tokens=46, repetition_penalty=1.3)
-    assert answer.wait().ids == expected
+    assert answer.wait().ids == whole
 
 
 def test_bounded_and_free_requests_run_together(own: Board) -> None:
     limits = [None, 0, 1, 2, 3, None]
     answers = [own.ask_about(CIRCLE, max_thinking_tokens=limit) for limit in limits]
     for limit, answer in zip(limits, answers, strict=True):
-        freely = oracle().greedy(CIRCLE, 60).ids
+        freely = expected(CIRCLE)
         assert answer.wait().ids == (freely if limit is None else bounded(CIRCLE, limit))
 
 
@@ -140,10 +137,10 @@ def test_bounded_and_free_requests_run_together(own: Board) -> None:
     ("limit", "after"), [(0, 3), (0, 5), (3, 1), (3, 2), (3, 3), (3, 4), (3, 6), (3, 9), (10_000, 4)]
 )
 def test_a_request_that_comes_back_goes_on_where_it_was(limit: int, after: int, own: Board) -> None:
-    whole = oracle().greedy(CIRCLE, 60).ids if limit == 10_000 else bounded(CIRCLE, limit)
+    whole = expected(CIRCLE) if limit == 10_000 else bounded(CIRCLE, limit)
     answer = own.ask_about(CIRCLE, max_thinking_tokens=limit, generated=whole[:after])
     assert whole[:after] + answer.wait().ids == whole
-    assert items_of(answer)[0].index == after
+    assert answer.items[0].index == after
     assert answer.done.usage.completion_tokens == len(whole)
     assert answer.done.usage.thinking_tokens == whole.index(close()[0]) + 1
 

@@ -2,50 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
-from transformers import Glm4vForConditionalGeneration
-
-from ..checkpoint import Checkpoint
 from ..device import describe_device
 from ..failure import WorkerFailure
 from ..preprocessing import Preprocessing
 from ..protocol import PixelLimits, Ready
 from ..sampling import stop_token_ids
+from .opening import Opened
 
 
 def describe(
-    name: str,
-    checkpoint: Checkpoint,
-    model: Glm4vForConditionalGeneration,
-    versions: Mapping[str, str],
+    opened: Opened,
     *,
     engine: Literal["paged", "reference"],
     slots: int,
     kv_cache_tokens: int | None = None,
 ) -> Ready:
     """
-    `ready`, with the numbers of the checkpoint's own files.
+    `ready`, with the numbers of the checkpoint's own files. The context is no longer than the KV cache.
 
     Raises WorkerFailure MODEL_UNSUPPORTED when the checkpoint names no token that ends an answer.
     """
+    model, checkpoint = opened.model, opened.checkpoint
     stop = stop_token_ids(model.generation_config)
     if not stop:
         raise WorkerFailure("MODEL_UNSUPPORTED", "generation_config.json: eos_token_id is missing")
     return Ready(
-        model=name,
+        model=opened.name,
         revision=checkpoint.revision,
         engine=engine,
         dtype=str(model.dtype).removeprefix("torch."),
         device=describe_device(model.device),
         slots=slots,
         kv_cache_tokens=kv_cache_tokens,
-        context_length=checkpoint.context_length,
+        context_length=min(checkpoint.context_length, kv_cache_tokens or checkpoint.context_length),
         image_limits=_limits(checkpoint.image),
         video_limits=_limits(checkpoint.video),
         stop_token_ids=stop,
-        versions=versions,
+        versions=opened.versions,
     )
 
 

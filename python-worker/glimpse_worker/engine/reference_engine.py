@@ -9,16 +9,12 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from transformers import Glm4vForConditionalGeneration, PreTrainedTokenizerFast
-
-from ..checkpoint import Checkpoint
 from ..failure import request_error
 from ..output import Output
 from ..prepare import Prepared, prepare
-from ..prompt import PromptBuilder
 from ..protocol import (
     Done,
     Error,
@@ -33,6 +29,7 @@ from ..protocol import (
 )
 from .generation import TokenStream, generate, name_out_of_memory, settle
 from .interface import Emit
+from .opening import Opened
 from .readiness import describe
 from .refusals import refuse_what_only_paged_does
 
@@ -69,22 +66,13 @@ class ReferenceEngine:
     an ending. Pictures are held for requests on the board only.
     """
 
-    def __init__(
-        self,
-        name: str,
-        checkpoint: Checkpoint,
-        tokenizer: PreTrainedTokenizerFast,
-        prompts: PromptBuilder,
-        model: Glm4vForConditionalGeneration,
-        versions: Mapping[str, str],
-        emit: Emit,
-    ) -> None:
-        self._checkpoint = checkpoint
-        self._tokenizer = tokenizer
-        self._model = model
+    def __init__(self, opened: Opened, emit: Emit) -> None:
+        self._checkpoint = opened.checkpoint
+        self._tokenizer = opened.tokenizer
+        self._model = opened.model
         self._emit = emit
-        self._prompts = prompts
-        self._ready = describe(name, checkpoint, model, versions, engine="reference", slots=_SLOTS)
+        self._prompts = opened.prompts
+        self._ready = describe(opened, engine="reference", slots=_SLOTS)
         self._lock = threading.Lock()
         self._board: dict[RequestKey, _Run] = {}
         self._to_prepare: queue.SimpleQueue[_Run | None] = queue.SimpleQueue()

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from transformers import Glm4vForConditionalGeneration, PreTrainedTokenizerFast
+from transformers import Glm4vForConditionalGeneration
 
-from ...checkpoint import Checkpoint
-from ...prompt import PromptBuilder
+from ...protocol import Progress
 from ..interface import Emit
+from ..opening import Opened
 from ..readiness import describe
 from .admission import Admission
 from .decoder import Decoder
@@ -29,7 +28,6 @@ from .scheduler import Scheduler
 from .shown import Encoder
 from .torch_ops import TorchOps
 from .vision import VisionTower
-
 
 logger = logging.getLogger(__name__)
 
@@ -53,17 +51,14 @@ GPU = Sizes(page_size=64, max_running=256, ahead=64, token_budget=2048, lookahea
 
 
 def assemble(
-    name: str,
-    checkpoint: Checkpoint,
-    tokenizer: PreTrainedTokenizerFast,
-    prompts: PromptBuilder,
-    model: Glm4vForConditionalGeneration,
-    versions: Mapping[str, str],
+    opened: Opened,
     kv_cache_memory_bytes: int | None,
+    progress: Progress,
     emit: Emit,
     sizes: Sizes | None = None,
 ) -> PagedEngine:
     """A running engine. `sizes` are those of the model's device unless a test has others."""
+    model, checkpoint = opened.model, opened.checkpoint
     sizes = sizes or (CPU if model.device.type == "cpu" else GPU)
     ops, sampler = _kernels(model)
     decoder = Decoder(model, ops)
@@ -84,22 +79,24 @@ def assemble(
     graphs = None
     if not isinstance(ops, TorchOps):
         max_pages = -(-checkpoint.context_length // sizes.page_size)
-        graphs = DecodeGraphs(model.device, nobody=sizes.max_running, max_pages=max_pages)
+        graphs = DecodeGraphs(
+            model.device,
+            nobody=sizes.max_running,
+            max_pages=max_pages,
+            report=lambda done, total: progress("graphs", done, total),
+        )
     inbox: Inbox = Inbox()
     return PagedEngine(
         describe(
-            name,
-            checkpoint,
-            model,
-            versions,
+            opened,
             engine="paged",
             slots=sizes.max_running + sizes.ahead,
             kv_cache_tokens=plan.pages * sizes.page_size,
         ),
         inbox,
-        Intake(checkpoint, prompts, features, inbox),
+        Intake(checkpoint, opened.prompts, features, inbox),
         Admission(
-            tokenizer,
+            opened.tokenizer,
             model.generation_config,
             vocabulary=decoder.vocabulary,
             merge_size=checkpoint.image.merge_size,

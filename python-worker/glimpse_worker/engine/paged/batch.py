@@ -50,7 +50,7 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """One token of each of n sequences: positions, KV slots, lengths, int32 (3, n); pages, int32 (n, pages)."""
+    """One token of each of n sequences: positions, KV slots, lengths, int32 (3, n); pages int32 (n, m)."""
 
     integers: Integers
     table: Integers

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding, linear
+from torch.nn.functional import embedding
 
 from .ops import LayerCache, Ops
 
@@ -80,17 +80,17 @@ class Decoder:
         cos, sin = self._rotary.table(positions)
         x = ops.rms_norm(hidden, self._first_norm, eps)
         for layer, cache in zip(self._layers, caches, strict=True):
-            qkv = linear(x, layer.qkv, layer.qkv_bias)
+            qkv = ops.linear(x, layer.qkv, layer.qkv_bias)
             q = ops.rotate_and_store(qkv, cos, sin, cache, slots, self.heads)
-            attended = linear(attend(q, cache), layer.output)
+            attended = ops.linear(attend(q, cache), layer.output)
             x = ops.add_rms_norm(hidden, attended, layer.post_attention, layer.pre_mlp, eps)
-            x = linear(ops.silu_mul(linear(x, layer.gate_up)), layer.down)
+            x = ops.linear(ops.gated(x, layer.gate_up), layer.down)
             x = ops.add_rms_norm(hidden, x, layer.post_mlp, layer.next_input, eps)
         return x
 
     def logits(self, output: Tensor) -> Tensor:
         """(tokens, vocabulary) of the output of `forward`."""
-        return linear(output, self._head)
+        return self._ops.linear(output, self._head)
 
 
 class _Rotary:

@@ -20,7 +20,18 @@ import torch
 
 from ...device import is_out_of_memory
 from ...failure import request_error
-from ...protocol import Done, Error, Fault, FinishReason, Frame, Generate, Ready, RequestKey, Tokens, TokensItem
+from ...protocol import (
+    Done,
+    Error,
+    Fault,
+    FinishReason,
+    Frame,
+    Generate,
+    Ready,
+    RequestKey,
+    Tokens,
+    TokensItem,
+)
 from ..generation import name_out_of_memory, settle
 from ..interface import Emit
 from .admission import Admission

@@ -66,6 +66,12 @@ class Ops(Protocol):
         different; a row with a negative slot is not stored.
         """
 
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """x (n, in_features) times the transpose of weight (out_features, in_features), plus `bias`."""
+
+    def gated(self, x: Tensor, gate_up: Tensor) -> Tensor:
+        """silu_mul of linear(x, gate_up): (n, in_features) → (n, out_features / 2)."""
+
     def silu_mul(self, gate_up: Tensor) -> Tensor:
         """silu(first half of each row) * second half: (n, 2 * m) → (n, m)."""
 

@@ -111,8 +111,7 @@ def _threshold(scores: Tensor, temperature: Tensor, top_p: Tensor, top_k: Tensor
     lowest = ordered.gather(-1, kth[:, None])
     mass = (_weights(ordered, temperature) * (ordered >= lowest)).cumsum(dim=-1, dtype=torch.float64)
     short = (mass < top_p[:, None] * mass[:, -1:]).sum(dim=-1, keepdim=True).clamp(max=vocabulary - 1)
-    nucleus = torch.where(top_p[:, None] < 1, ordered.gather(-1, short), lowest)
-    return nucleus.squeeze(-1)
+    return ordered.gather(-1, short).squeeze(-1)
 
 
 def _weights(scores: Tensor, temperature: Tensor) -> Tensor:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from .kernels import decode_attention, norm, prefill_attention, rotary, silu
+from .kernels import decode_attention, linear, norm, prefill_attention, rotary, silu
 from .kernels.card import Card
 from .ops import Chunk, LayerCache
 
@@ -18,7 +19,8 @@ class TritonOps:
     float16 and bfloat16: the tiles of float32 fit in shared memory for a small head_dim only, not for 128.
 
     All but prefill_attention can be captured in a CUDA graph. The first call with a new dtype or row width
-    compiles; the number of rows or of pages does not matter.
+    compiles, and of a linear the first with one row and the first with a few; otherwise the number of rows or
+    of pages does not matter.
     """
 
     def __init__(self, device: torch.device, card: Card | None = None) -> None:
@@ -39,6 +41,18 @@ class TritonOps:
         self, qkv: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache, slots: Tensor, heads: int
     ) -> Tensor:
         return rotary.rotate_and_store(qkv, cos, sin, cache, slots, heads)
+
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        if len(x) > linear.MAX_ROWS:
+            return functional.linear(x, weight, bias)
+        tiling = linear.tiling_of(len(weight), len(x), x.dtype, self._card)
+        return linear.linear(x, weight, bias, tiling)
+
+    def gated(self, x: Tensor, gate_up: Tensor) -> Tensor:
+        if len(x) > linear.MAX_ROWS:
+            return self.silu_mul(functional.linear(x, gate_up))
+        tiling = linear.tiling_of(len(gate_up) // 2, len(x), x.dtype, self._card, gated=True)
+        return linear.gated(x, gate_up, tiling)
 
     def silu_mul(self, gate_up: Tensor) -> Tensor:
         return silu.silu_mul(gate_up)

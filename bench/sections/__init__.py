@@ -1,0 +1,1 @@
+"""What is measured on one GPU, a part of the table each."""
