@@ -36,7 +36,10 @@ class Watch:
     preempted: list[int] = field(default_factory=list)
     largest_batch: int = 0
     on_phase: Callable[[int, Phase], None] = lambda *_: None
-    """Called on the engine's thread before each step, for every request that the scheduler has."""
+    """
+    Called on the engine's thread before each step, for every request that waits, has a part of its prompt in
+    the cache, or all of it.
+    """
 
     def planned(self, step: Step, waiting: Sequence[Running], running: Sequence[Running]) -> None:
         self.preempted += [sequence.order for sequence in step.preempted]
@@ -44,8 +47,10 @@ class Watch:
         for sequence in waiting:
             self.on_phase(sequence.order, "waiting")
         for sequence in running:
-            begun = sequence.computed >= sequence.prompt_length
-            self.on_phase(sequence.order, "decoding" if begun else "prefilling")
+            if sequence.computed >= sequence.prompt_length:
+                self.on_phase(sequence.order, "decoding")
+            elif sequence.reused is not None:
+                self.on_phase(sequence.order, "prefilling")
 
 
 class WatchedScheduler(Scheduler):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,15 @@ VOCABULARY = 50
 DRAWS = 20_000
 SAMPLER = TorchSampler()
 NO_SLOTS = torch.zeros(1, dtype=torch.int64)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """The tensors are small: more threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def logits_of(count: int = 1, *, seed: int = 0, spread: float = 3.0) -> Tensor:

@@ -1,6 +1,7 @@
 """
-Decoding in CUDA graphs: the few hundred launches of a decode step become one. A graph is for one batch size;
-smaller batches fill it up with rows that belong to nobody.
+Decoding in CUDA graphs: the few hundred launches of a decode step become one. A graph is for one batch size,
+with or without repetition penalties, which cost the sampler twice the launches; smaller batches fill it up
+with rows that belong to nobody.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ Compute = Callable[[Inputs, bool], Tensor]
 class _Captured:
     graph: torch.cuda.CUDAGraph
     inputs: Inputs
+    penalised: bool
     tokens: Tensor
 
-    @property
-    def size(self) -> int:
-        return len(self.tokens)
+    def takes(self, count: int, penalised: bool) -> bool:
+        return len(self.tokens) >= count and self.penalised == penalised
 
 
 class DecodeGraphs:
@@ -54,22 +55,22 @@ class DecodeGraphs:
         self._device = device
         self._nobody = nobody
         self._max_pages = max_pages
-        self._to_capture = list(sizes)
-        self._total = len(sizes)
+        self._to_capture = [(size, penalised) for penalised in (False, True) for size in sizes]
+        self._total = len(self._to_capture)
         self._report = report
         self._captured: list[_Captured] = []
         self._pool = torch.cuda.graph_pool_handle()
 
     def capture_next(self, compute: Compute) -> bool:
         """
-        Captures one more size; False when there is none left. When that fails, it is logged, and decoding
+        Captures one more; False when there is none left. When that fails, it is logged, and decoding
         stays as it is.
         """
         if not self._to_capture:
             return False
-        size = self._to_capture.pop(0)
+        size, penalised = self._to_capture.pop(0)
         try:
-            self._captured.append(self._capture(size, compute))
+            self._captured.append(self._capture(size, penalised, compute))
         except Exception as error:
             self._to_capture.clear()
             logger.warning(
@@ -86,26 +87,26 @@ class DecodeGraphs:
     def run(self, decoded: Decoded, sampled: Sampled) -> Tensor | None:
         """The tokens of a batch, int64, those of nobody's rows after the others; None without a graph."""
         count = decoded.integers.shape[1]
-        captured = next((graph for graph in self._captured if graph.size >= count), None)
+        captured = next((graph for graph in self._captured if graph.takes(count, sampled.penalised)), None)
         if captured is None:
             return None
         self._fill(captured.inputs, decoded, sampled, count)
         captured.graph.replay()
         return captured.tokens
 
-    def _capture(self, size: int, compute: Compute) -> _Captured:
+    def _capture(self, size: int, penalised: bool, compute: Compute) -> _Captured:
         inputs = self._nobodys(size)
         stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(stream):
             # What is compiled or set up at the first call must not be captured.
-            compute(inputs, True)
+            compute(inputs, penalised)
         torch.cuda.current_stream(self._device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         # The threads that decode pictures go on; only this one's work is captured.
         with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
-            tokens = compute(inputs, True)
-        return _Captured(graph, inputs, tokens)
+            tokens = compute(inputs, penalised)
+        return _Captured(graph, inputs, penalised, tokens)
 
     def _nobodys(self, size: int) -> Inputs:
         """A batch of rows that nobody asked for: nothing is stored for them, and they attend to nothing."""
