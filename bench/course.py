@@ -10,10 +10,9 @@ from typing import Any
 import torch
 
 from glimpse_worker.engine.paged.assembly import CPU, GPU, Sizes
-from glimpse_worker.engine.paged.engine import STEPS_PER_CAPTURE
-from glimpse_worker.engine.paged.graphs import LADDER
 from glimpse_worker.pixels import image_size
 
+from .captures import Captures
 from .ceilings import Ceilings, measure
 from .client import Asked, Client
 from .models import Shape, Subject, random_weights
@@ -82,11 +81,7 @@ class Course:
         """Of the shipped engine, all its graphs captured."""
         if self._client is None:
             self._drop_plain()
-            bytes = KV_CACHE_BYTES if self.device.type == "cuda" else None
-            self._client = Client(lambda emit: self.subject.engine(emit, bytes, sizes=self.sizes))
-            # A graph is captured every few steps.
-            captures = STEPS_PER_CAPTURE * (len(LADDER) + 1)
-            self._client.run([Asked(self.texts.of(64), max_new_tokens=captures)])
+            self._client = self._start()
         return self._client
 
     def check(self) -> None:
@@ -98,6 +93,17 @@ class Course:
         settle(self.device)
         if self._client is not None and self._client.fault is not None:
             raise RuntimeError(self._client.fault.message)
+
+    def _start(self) -> Client:
+        on_gpu = self.device.type == "cuda"
+        memory = KV_CACHE_BYTES if on_gpu else None
+        captures = Captures()
+        client = Client(lambda emit: self.subject.engine(emit, memory, captures.progress, self.sizes))
+        # What is compiled at its first use is compiled now.
+        client.run([Asked(self.texts.of(64), max_new_tokens=8)])
+        if on_gpu:
+            captures.wait()
+        return client
 
     def _drop_plain(self) -> None:
         self._plain = None

@@ -5,7 +5,8 @@ Every kernel of the paged engine alone on one GPU, at the shapes of GLM-4.1V-9B,
 
 With TRITON_INTERPRET=1 the same on the CPU, with small numbers, to try the script out.
 
-A section that fails is reported and the next goes on; one that hangs or breaks the device costs a new process.
+A section that fails is reported and the next goes on; one that hangs or breaks the device costs a new
+process.
 """
 
 from __future__ import annotations

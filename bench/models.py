@@ -21,11 +21,11 @@ from glimpse_worker.checkpoint import Checkpoint, load_model, load_tokenizer, op
 from glimpse_worker.dependencies import import_dependencies
 from glimpse_worker.engine.interface import Emit
 from glimpse_worker.engine.opening import Opened
-from glimpse_worker.engine.paged.assembly import assemble
+from glimpse_worker.engine.paged.assembly import Sizes, assemble
 from glimpse_worker.engine.paged.engine import PagedEngine
 from glimpse_worker.prompt import PromptBuilder
 from glimpse_worker.protocol import PagedEngine as Choice
-from glimpse_worker.protocol import Start
+from glimpse_worker.protocol import Progress, Start
 from make_checkpoint import randomise, write_small_files
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "models" / "embedded"
@@ -54,11 +54,17 @@ class Subject:
         )
         return model
 
-    def engine(self, emit: Emit, kv_cache_memory_bytes: int | None = None, **options: Any) -> PagedEngine:
+    def engine(
+        self,
+        emit: Emit,
+        kv_cache_memory_bytes: int | None = None,
+        progress: Progress = lambda *_: None,
+        sizes: Sizes | None = None,
+    ) -> PagedEngine:
         """The shipped engine over a new model."""
         versions = import_dependencies()
         opened = Opened("bench", self.checkpoint, self.tokenizer, self.prompts, self.model(), versions)
-        return assemble(opened, kv_cache_memory_bytes, lambda *_: None, emit, **options)
+        return assemble(opened, kv_cache_memory_bytes, progress, emit, sizes)
 
 
 def trained() -> Subject:

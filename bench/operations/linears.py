@@ -132,9 +132,9 @@ def compile_all(bench: Bench) -> list[Row]:
 
 
 def _compile(tiling: Tiling, rows: int, gated: bool) -> None:
-    """The kernel is the same for all sizes that 16 divides."""
+    """The kernel is the same for all widths and depths that 16 divides."""
     x, weight = (
-        torch.zeros(count, 1024, dtype=torch.bfloat16, device="cuda") for count in (rows, 2 * tiling.block)
+        torch.zeros(count, 1024, dtype=torch.bfloat16, device="cuda") for count in (rows, 32 * tiling.block)
     )
     _run(x, weight, tiling, gated)
 

@@ -67,6 +67,7 @@ class Board(PagedCaller):
         self.before: Callable[[Launch], None] = lambda _: None
         """Called on the engine's thread before each launch, which fails with what it raises."""
         self._arrivals: dict[str, threading.Event] = {}
+        self._gathering: list[str] = []
         others = threading.enumerate()
         super().__init__(replace(CPU, **sizes), cache_tokens=cache_tokens, feature_tokens=feature_tokens)
         [self._thread] = [t for t in threading.enumerate() if t.name == "engine" and t not in others]
@@ -76,6 +77,10 @@ class Board(PagedCaller):
         self._runner.decode = self._watched_decode  # type: ignore[method-assign]
         self._prepare = self.engine._intake._prepare
         self.engine._intake._prepare = self._watched_prepare  # type: ignore[method-assign]
+
+    def gather(self, count: int) -> None:
+        """The next launch waits until the `count` requests that are submitted now are all prepared."""
+        self._gathering = [f"r{len(self.answers) + number}" for number in range(count)]
 
     def wait_until_prepared(self, answer: Answer) -> None:
         """Until the request's media and prompt, or what is wrong with them, are in the engine's inbox."""
@@ -93,6 +98,9 @@ class Board(PagedCaller):
 
     def close(self) -> None:
         self.engine.close()
+        self.wait_until_closed()
+
+    def wait_until_closed(self) -> None:
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
 
@@ -129,6 +137,8 @@ class Board(PagedCaller):
     def _note(self, kind: Literal["prefill", "decode"], batch: Sequence[Running], counts: list[int]) -> None:
         launch = Launch(kind, [f"r{sequence.order}" for sequence in batch], counts)
         self.launches.append(launch)
+        while self._gathering:
+            assert self._arrival(self._gathering.pop()).wait(PATIENCE_S)
         self.before(launch)
 
 

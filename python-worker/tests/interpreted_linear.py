@@ -111,6 +111,15 @@ def test_how_the_work_is_cut_up_does_not_matter(tiling: Tiling, rows: int) -> No
     )
 
 
+@pytest.mark.parametrize("block_rows", [1, MAX_ROWS])
+def test_a_program_computes_its_own_columns_only(block_rows: int) -> None:
+    """What another one computes too costs the time of reading it twice."""
+    x, weight, product = torch.randn(1, 64), torch.randn(20, 64), torch.full((1, 20), torch.nan)
+    linear.linear_kernel[1,](x, weight, None, product, 1, 20, 64, 5, False, block_rows, 16, 32, 2)
+    torch.testing.assert_close(product[:, :5], functional.linear(x, weight[:5]), rtol=1e-5, atol=1e-5)
+    assert product[:, 5:].isnan().all()
+
+
 @pytest.mark.parametrize("multiprocessors", [84, 114, 132, 304])
 @pytest.mark.parametrize("gated", [False, True])
 @pytest.mark.parametrize("width", [4096, 4608, 13696, 151_552])

@@ -83,9 +83,10 @@ def test_many_requests_at_once_get_what_each_gets_alone(lookahead: int) -> None:
     ]
     asked = [(question, wish) for question in (CIRCLE, HELLO, SQUARE, SUM) for wish in wishes]
     with board(lookahead=lookahead, max_running=6) as own:
+        own.gather(len(asked))
         together = [own.ask_about(question, **wish) for question, wish in asked]
         ids = [answer.wait().ids for answer in together]
-        assert own.watch.largest_batch > 3
+        assert own.watch.largest_batch == 6
         assert ids == [own.ask_about(question, **wish).wait().ids for question, wish in asked]
 
 
@@ -180,8 +181,9 @@ def test_cancelling_ends_a_request_while_its_pictures_are_decoded(
         assert own.ask_about(HELLO, max_new_tokens=2).wait().done
 
 
-def test_cancelling_ends_a_request_that_waits_for_its_turn() -> None:
-    with board(max_running=1) as own:
+@LOOKAHEADS
+def test_cancelling_ends_a_request_that_waits_for_its_turn(lookahead: int) -> None:
+    with board(max_running=1, lookahead=lookahead) as own:
         waiting: list[Answer] = []
         ended: list[bool] = []
 
@@ -205,12 +207,15 @@ def test_cancelling_ends_a_request_that_waits_for_its_turn() -> None:
 
 def test_a_request_that_was_cancelled_before_it_ran_has_found_nothing_in_the_caches() -> None:
     with board(max_running=1) as own:
-        running = own.ask_about(HELLO, max_new_tokens=150, **UNENDING)
-        waiting = own.ask_about(CIRCLE)
-        own.wait_until_prepared(waiting)
-        own.cancel(waiting)
-        own.cancel(running)
-        usage = waiting.wait().done.usage
+
+        def submit_and_cancel_another(running: Answer) -> None:
+            if len(running.ids) == 1:
+                waiting = own.ask_about(CIRCLE)
+                own.wait_until_prepared(waiting)
+                own.cancel(waiting)
+
+        own.ask_about(HELLO, max_new_tokens=3, on_token=submit_and_cancel_another).wait()
+        usage = own.answers["r1"].wait().done.usage
         assert usage.image_tokens == 64
         assert cached(usage) == (0, 0)
 
@@ -314,9 +319,10 @@ def test_a_picture_that_a_prompt_shows_twice_is_encoded_once(encoded: list[int])
 
 def test_a_picture_that_two_requests_show_at_once_is_encoded_once(encoded: list[int]) -> None:
     with board() as own:
-        answers = [own.ask_about(question).wait() for question in (CIRCLE, COLOUR)]
-        assert sum(encoded) == 1
-        assert sorted(answer.done.usage.cached_image_tokens for answer in answers) == [0, 64]
+        own.gather(2)
+        answers = [own.ask_about(question) for question in (CIRCLE, COLOUR)]
+        assert [answer.wait().done.usage.cached_image_tokens for answer in answers] == [0, 64]
+        assert encoded == [1]
 
 
 def test_frames_that_two_videos_share_are_encoded_once(encoded: list[int]) -> None:
@@ -361,6 +367,7 @@ def test_a_request_that_makes_room_for_an_older_one_goes_on_as_if_nothing_had_be
 ) -> None:
     options = {**UNENDING, "max_new_tokens": 70}
     with board(cache_tokens=256, feature_tokens=feature_tokens, lookahead=lookahead) as own:
+        own.gather(2)
         together = [own.ask_about(question, **options) for question in (SQUARE, CIRCLE)]
         ids = [answer.wait().ids for answer in together]
         assert 1 in own.watch.preempted
@@ -372,6 +379,7 @@ def test_a_request_that_makes_room_for_an_older_one_goes_on_as_if_nothing_had_be
 def test_a_request_that_made_room_tells_what_it_found_when_it_began() -> None:
     with board(cache_tokens=256) as own:
         own.ask_about(CIRCLE, max_new_tokens=1).wait()
+        own.gather(2)
         old = own.ask_about(HELLO, **UNENDING, max_new_tokens=140)
         young = own.ask_about(CIRCLE, **UNENDING, max_new_tokens=100)
         old.wait()
@@ -393,6 +401,7 @@ def test_a_request_that_made_room_can_be_cancelled_while_it_is_prepared_again(
             return read_picture(*arguments)
 
         monkeypatch.setattr("glimpse_worker.decoding.read_picture", read)
+        own.gather(2)
         old, young = (own.ask_about(q, **UNENDING, max_new_tokens=70) for q in (SQUARE, CIRCLE))
         assert reading.wait(PATIENCE_S)
         own.cancel(young)
@@ -401,6 +410,17 @@ def test_a_request_that_made_room_can_be_cancelled_while_it_is_prepared_again(
         assert young.done.finish_reason == "cancelled"
         assert young.done.usage.completion_tokens == len(young.ids) > 0
         assert old.wait().done.finish_reason == "length"
+
+
+@LOOKAHEADS
+def test_nothing_follows_a_stop_string_and_the_next_request_begins_anew(lookahead: int) -> None:
+    with board(max_running=1, lookahead=lookahead) as own:
+        stopped, after = own.ask_about(CIRCLE, stop=[" on a"]), own.ask_about(HELLO)
+        assert stopped.wait().text == "A red circle"
+        assert stopped.done.finish_reason == "stop"
+        assert stopped.ids == expected(CIRCLE)[: len(stopped.ids)]
+        assert oracle().text(stopped.ids[:-1]).endswith("circle on")
+        assert after.wait().ids == expected(HELLO)
 
 
 @pytest.mark.parametrize("penalty", [0.01, 1.3, 100.0])

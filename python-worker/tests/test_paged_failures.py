@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import itertools
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -10,11 +12,14 @@ import pytest
 import torch
 from boards import CIRCLE, HELLO, SQUARE, SUM, UNENDING, Board, Launch, board, expected, long_text
 from drawing import noise
-from embedded import PATIENCE_S, user
+from embedded import PATIENCE_S, Answer, user
 from oracle import Question
 from torch import Tensor
 
+from glimpse_worker.engine.paged.runner import Launched
+from glimpse_worker.engine.paged.sequence import Sequence as Running
 from glimpse_worker.engine.paged.vision import VisionTower
+from glimpse_worker.media import Picture, read_picture
 from glimpse_worker.prompt import PromptBuilder
 
 LOOKAHEADS = pytest.mark.parametrize("lookahead", [0, 1], ids=["read at once", "one step ahead"])
@@ -48,6 +53,16 @@ def failing(error: Exception, when: Callable[[Launch], bool]) -> Callable[[Launc
     return before
 
 
+def poisoned(own: Board, name: str, launches: int) -> Callable[[Launch], bool]:
+    """Every launch with that request, after so many."""
+
+    def when(launch: Launch) -> bool:
+        before = sum(name in launch.names for launch in own.launches[:-1])
+        return name in launch.names and before >= launches
+
+    return when
+
+
 @LOOKAHEADS
 def test_prompts_that_do_not_fit_into_memory_together_are_computed_one_by_one_in_smaller_chunks(
     lookahead: int,
@@ -55,6 +70,7 @@ def test_prompts_that_do_not_fit_into_memory_together_are_computed_one_by_one_in
     with board(lookahead=lookahead) as own:
         own.before = failing(FULL, lambda launch: launch.tokens > 100)
         questions = [long_text(200), CIRCLE, SUM, SQUARE]
+        own.gather(4)
         answers = [own.ask_about(question, max_new_tokens=10) for question in questions]
         for question, answer in zip(questions, answers, strict=True):
             assert answer.wait().ids == expected(question, 10)
@@ -66,6 +82,7 @@ def test_prompts_that_do_not_fit_into_memory_together_are_computed_one_by_one_in
 def test_a_prompt_that_does_not_fit_into_memory_in_small_chunks_either_ends_by_name(lookahead: int) -> None:
     with board(lookahead=lookahead) as own:
         own.before = failing(FULL, lambda launch: launch.kind == "prefill" and "r1" in launch.names)
+        own.gather(3)
         others = [own.ask_about(SUM)]
         guilty = own.ask_about(long_text(120))
         others += [own.ask_about(CIRCLE)]
@@ -86,10 +103,11 @@ def test_a_prompt_that_does_not_fit_into_memory_in_small_chunks_either_ends_by_n
 @LOOKAHEADS
 def test_an_answer_that_does_not_fit_into_memory_any_more_ends_by_name(lookahead: int) -> None:
     with board(lookahead=lookahead) as own:
-        own.before = failing(FULL, lambda launch: launch.kind == "decode" and "r1" in launch.names)
+        own.before = failing(FULL, poisoned(own, "r1", 3))
+        own.gather(3)
         answers = [own.ask_about(question) for question in (SUM, HELLO, CIRCLE)]
         assert answers[1].wait().error.code == "GPU_OUT_OF_MEMORY"
-        assert answers[1].ids == expected(HELLO)[: len(answers[1].ids)]
+        assert answers[1].ids == expected(HELLO)[:3]
         assert answers[0].wait().ids == expected(SUM)
         assert answers[2].wait().ids == expected(CIRCLE)
 
@@ -107,6 +125,7 @@ def test_a_picture_that_does_not_fit_into_memory_ends_its_request_only(
     monkeypatch.setattr(VisionTower, "encode", encode)
     with board() as own:
         large = Question([user(0, "Describe this image.")], [noise(252, 252)])
+        own.gather(3)
         answers = [own.ask_about(question) for question in (CIRCLE, large, SQUARE)]
         assert answers[1].wait().error.code == "GPU_OUT_OF_MEMORY"
         assert answers[0].wait().ids == expected(CIRCLE)
@@ -114,15 +133,14 @@ def test_a_picture_that_does_not_fit_into_memory_ends_its_request_only(
 
 
 @LOOKAHEADS
-@pytest.mark.parametrize("kind", ["prefill", "decode"])
+@pytest.mark.parametrize("launches", [0, 1, 4])
 def test_a_request_that_breaks_its_batch_ends_with_the_traceback_and_the_others_go_on(
-    kind: str, lookahead: int
+    launches: int, lookahead: int
 ) -> None:
     with board(lookahead=lookahead) as own:
-        own.before = failing(
-            ValueError("poison"), lambda launch: launch.kind == kind and "r1" in launch.names
-        )
+        own.before = failing(ValueError("poison"), poisoned(own, "r1", launches))
         questions = [SUM, HELLO, CIRCLE, SQUARE]
+        own.gather(4)
         answers = [own.ask_about(question) for question in questions]
         failure = answers[1].wait().error
         assert failure.code == "GENERATION_FAILED"
@@ -140,8 +158,31 @@ def test_drawn_tokens_and_penalties_are_the_same_after_a_batch_has_failed(lookah
         undisturbed = [own.ask_about(HELLO, **options, **wish).wait().ids for wish in ({}, UNENDING)]
         flaky = iter([True, False, False] * 20)
         own.before = failing(ValueError("flaky"), lambda launch: len(launch.names) > 1 and next(flaky))
+        own.gather(2)
         answers = [own.ask_about(HELLO, **options, **wish) for wish in ({}, UNENDING)]
         assert [answer.wait().ids for answer in answers] == undisturbed
+
+
+@LOOKAHEADS
+@pytest.mark.parametrize("launch", [1, 2, 5])
+def test_a_launch_that_fails_at_its_very_end_is_repeated_as_if_nothing_had_been(
+    launch: int, lookahead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU there may be no memory left for the tokens' way back to the host."""
+    options: dict[str, Any] = {"max_new_tokens": 12, "repetition_penalty": 3.0}
+    with board(lookahead=lookahead) as own:
+        original, count = own.engine._runner._launched, itertools.count(1)
+
+        def launched(sequences: Sequence[Running], tokens: Tensor) -> Launched:
+            if len(sequences) == 2 and next(count) == launch:
+                raise FULL
+            return original(sequences, tokens)
+
+        monkeypatch.setattr(own.engine._runner, "_launched", launched)
+        own.gather(2)
+        answers = [own.ask_about(HELLO, **options), own.ask_about(SUM)]
+        assert answers[0].wait().ids == expected(HELLO, 12, 3.0)
+        assert answers[1].wait().ids == expected(SUM)
 
 
 @LOOKAHEADS
@@ -149,12 +190,13 @@ def test_a_request_can_be_cancelled_while_its_batch_is_taken_apart(lookahead: in
     with board(lookahead=lookahead) as own:
 
         def before(launch: Launch) -> None:
-            if launch.kind == "decode" and "r0" in launch.names and len(own.answers) == 3:
+            if launch.kind == "decode" and "r0" in launch.names:
                 own.cancel(own.answers["r2"])
                 own.cancel(own.answers["r1"])
                 raise ValueError("poison")
 
         own.before = before
+        own.gather(3)
         answers = [own.ask_about(question) for question in (SUM, HELLO, CIRCLE)]
         assert answers[0].wait().error.code == "GENERATION_FAILED"
         for answer in answers[1:]:
@@ -169,6 +211,7 @@ def test_a_request_can_come_to_its_end_while_its_batch_is_taken_apart(lookahead:
         own.before = failing(
             ValueError("crowded"), lambda launch: launch.kind == "decode" and len(launch.names) > 1
         )
+        own.gather(5)
         answers = [own.ask_about(CIRCLE, max_new_tokens=length) for length in (1, 2, 3, 4, 60)]
         for length, answer in zip((1, 2, 3, 4, 60), answers, strict=True):
             assert answer.wait().ids == expected(CIRCLE)[:length]
@@ -180,6 +223,7 @@ def test_a_broken_batch_is_taken_apart_also_when_there_is_no_room_for_all_of_it(
     with board(cache_tokens=256, lookahead=lookahead) as own:
         flaky = iter([True, False, False, False, False] * 100)
         own.before = failing(ValueError("flaky"), lambda launch: len(launch.names) > 1 and next(flaky))
+        own.gather(3)
         answers = [own.ask_about(question, **options) for question in (CIRCLE, SUM, SQUARE)]
         ids = [answer.wait().ids for answer in answers]
         assert own.watch.preempted
@@ -248,3 +292,49 @@ def test_a_device_that_takes_no_more_work_ends_the_engine_and_no_request(
         assert answer.ids == expected(HELLO if answer is answers[0] else SUM)[: len(answer.ids)]
         assert len(answer.messages) == len(answer.ids)
     own.close()
+
+
+@LOOKAHEADS
+def test_an_engine_that_is_closed_with_requests_on_board_ends_none_of_them(
+    lookahead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One runs, one waits for its turn, and the picture of one is being decoded."""
+    own = Board(cache_tokens=256, feature_tokens=0, max_running=1, lookahead=lookahead)
+    reading, closed = threading.Event(), threading.Event()
+
+    def read(*arguments: Any) -> Picture:
+        reading.set()
+        assert closed.wait(PATIENCE_S)
+        return read_picture(*arguments)
+
+    def submit_others_and_close(running: Answer) -> None:
+        if len(running.ids) == 2:
+            own.wait_until_prepared(own.ask_about(SUM))
+            own.ask_about(CIRCLE)
+            assert reading.wait(PATIENCE_S)
+            own.engine.close()
+
+    monkeypatch.setattr("glimpse_worker.decoding.read_picture", read)
+    own.ask_about(HELLO, on_token=submit_others_and_close)
+    assert reading.wait(PATIENCE_S)
+    own.close()
+    closed.set()
+    own.wait_until_prepared(own.answers["r2"])
+    assert [len(answer.messages) for answer in own.answers.values()] == [2, 0, 0]
+    assert own.fault is None
+
+
+def test_an_engine_that_is_closed_while_a_request_makes_room_does_not_break() -> None:
+    own = Board(cache_tokens=256, feature_tokens=0)
+
+    def close(*_: object) -> None:
+        if own.watch.preempted:
+            own.engine.close()
+
+    own.watch.on_phase = close
+    own.gather(2)
+    for question in (SQUARE, CIRCLE):
+        own.ask_about(question, **UNENDING, max_new_tokens=70)
+    own.wait_until_closed()
+    assert own.watch.preempted == [1]
+    assert own.fault is None

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from boards import CIRCLE, HELLO, SUM, UNENDING, Launch, board, expected
+from boards import CIRCLE, HELLO, SUM, UNENDING, Board, Launch, board, expected
 from embedded import start_line
 from oracle import Question, oracle
 
@@ -215,17 +215,20 @@ def test_which_tokens_are_allowed_may_depend_on_those_before() -> None:
 class Allowing:
     """Lets a request of a board have `ids` only, and notes after which ids it was asked."""
 
-    def __init__(self, name: str, ids: List[int]) -> None:
-        self.name = name
+    def __init__(self, own: Board, name: str, ids: List[int], monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[list[int]] = []
+        self._name = name
         self._mask = mask(*ids)
+        self._admit = own.engine._admission.admit
+        monkeypatch.setattr(own.engine._admission, "admit", self._watched_admit)
 
     def __call__(self, ids: List[int]) -> npt.NDArray[np.int32]:
         self.asked.append([*ids])
         return self._mask
 
-    def admit(self, generation: Generation) -> Generation:
-        if generation.key.request == self.name:
+    def _watched_admit(self, arrived: Arrived) -> Generation:
+        generation = self._admit(arrived)
+        if generation.key.request == self._name:
             generation.sequence.allowed = self
         return generation
 
@@ -247,13 +250,7 @@ def test_a_request_with_allowed_tokens_is_asked_for_each_and_keeps_nobody_waitin
 ) -> None:
     ids = [id for id in range(490) if id % 3 == 0]
     with board(lookahead=lookahead) as own:
-        allowing = Allowing("r1", ids)
-        admit = own.engine._admission.admit
-
-        def admitting(arrived: Arrived) -> Generation:
-            return allowing.admit(admit(arrived))
-
-        monkeypatch.setattr(own.engine._admission, "admit", admitting)
+        allowing = Allowing(own, "r1", ids, monkeypatch)
         others = [own.ask_about(SUM)]
         bounded = own.ask_about(HELLO, max_new_tokens=12, **options)
         others += [own.ask_about(CIRCLE)]
@@ -266,13 +263,20 @@ def test_a_request_with_allowed_tokens_is_asked_for_each_and_keeps_nobody_waitin
         assert [other.wait().ids for other in others] == [expected(SUM), expected(CIRCLE)]
 
 
+@pytest.mark.parametrize("id", [490, 497, 499])
+def test_each_stop_token_ends_an_answer(id: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with board() as own:
+        Allowing(own, "r0", [id], monkeypatch)
+        answer = own.ask_about(HELLO, **UNENDING).wait()
+        assert (answer.ids, answer.text, answer.done.finish_reason) == ([id], "", "stop")
+        assert answer.raw == oracle().text([id])
+
+
 def test_a_request_with_allowed_tokens_is_not_launched_before_its_last_token_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with board(lookahead=1) as own:
-        allowing = Allowing("r0", range(490))
-        admit = own.engine._admission.admit
-        monkeypatch.setattr(own.engine._admission, "admit", lambda arrived: allowing.admit(admit(arrived)))
+        Allowing(own, "r0", range(490), monkeypatch)
         unread: list[int] = []
 
         def note(_: Launch) -> None:

@@ -18,6 +18,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from bench.captures import Captures
 from bench.client import Asked, Client, Stream
 from bench.models import Subject, random_weights
 from bench.plain import Inputs, inputs_of
@@ -25,6 +26,7 @@ from bench.prompts import Texts, jpegs
 from torch import Tensor
 
 from glimpse_worker.engine.paged import assembly
+from glimpse_worker.engine.paged.graphs import LADDER
 from glimpse_worker.engine.paged.sampler import Rows, Sampler, uniforms
 
 MOST = 1.5
@@ -80,7 +82,7 @@ class Recorder:
             self._take(self.kind, logits, numbers)
         self._eager.clear()
         for logits, numbers in self._captured:
-            self._take(f"decode, graph of {len(numbers)}", logits, numbers)
+            self._take(graph_kind(len(numbers)), logits, numbers)
 
     def _take(self, kind: str, logits: Tensor, numbers: Tensor) -> None:
         for row, number in enumerate(numbers.tolist()):
@@ -90,6 +92,10 @@ class Recorder:
             of_kind = self.found["decode" if place.index and kind == self.kind else kind]
             if len(of_kind) < ROWS_OF_EACH:
                 of_kind.setdefault(place, logits[row].float().cpu())
+
+
+def graph_kind(size: int) -> str:
+    return f"decode, graph of {size:3}"
 
 
 def main() -> None:
@@ -105,6 +111,9 @@ def main() -> None:
     theirs = logits_of(subject, model, asked, streams, places)
     exact = logits_of(subject, model.float(), asked, streams, places)
     print(f"{'':28}  rows  largest error   theirs  ratio        RMS   theirs ratio")
+    if device.type == "cuda" and (missing := {graph_kind(size) for size in LADDER} - set(recorder.found)):
+        print(f"nothing to compare: {', '.join(sorted(missing))}")
+        sys.exit(1)
     good = [compare(kind, found, theirs, exact) for kind, found in sorted(recorder.found.items())]
     sys.exit(0 if all(good) else 1)
 
@@ -115,8 +124,12 @@ def run_engine(subject: Subject, recorder: Recorder) -> tuple[list[Asked], list[
     """
     on_gpu = subject.device.type == "cuda"
     sizes = replace(assembly.GPU if on_gpu else assembly.CPU, lookahead=0)
+    memory = KV_CACHE_BYTES if on_gpu else None
+    captures = Captures()
     with recording(recorder):
-        client = Client(lambda emit: subject.engine(emit, KV_CACHE_BYTES if on_gpu else None, sizes=sizes))
+        client = Client(lambda emit: subject.engine(emit, memory, captures.progress, sizes))
+    if on_gpu:
+        captures.wait()
     client.on_step = recorder.collect
     asked: list[Asked] = []
     streams: list[Stream] = []

@@ -37,7 +37,7 @@ class Tiling:
     columns: int
     """Columns of the result that a program computes."""
     block: int
-    """Rows of the weight in a tile, a power of 2: one for each column of a program, two for each gated one."""
+    """Rows of the weight in a tile, a power of 2: one for each column of a program, two if gated."""
     step: int
     """Numbers of each row in a tile, a power of 2."""
     stages: int
