@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 
 import pytest
-from boards import CIRCLE, COLOUR, SUM, UNENDING, Board, expected, open_board
+from boards import CIRCLE, COLOUR, HELLO, SUM, UNENDING, Board, expected, open_board
 from embedded import Answer
 from oracle import Question, oracle
 
@@ -118,10 +118,13 @@ def test_the_end_of_the_thinking_is_cut_where_the_new_tokens_end(length: int, ow
     assert answer.done.usage.thinking_tokens == min(length, 5)
 
 
-def test_a_token_that_was_drawn_ahead_of_the_closing_is_dropped_also_for_the_penalty(own: Board) -> None:
-    begun = [*oracle().greedy(CIRCLE, 4, penalty=1.3).ids, *close()]
-    whole = begun + oracle().greedy(CIRCLE, 40, penalty=1.3, after=begun).ids
-    answer = own.ask_about(CIRCLE, max_thinking_tokens=3, max_new_tokens=46, repetition_penalty=1.3)
+@pytest.mark.parametrize(("question", "limit"), [(SUM, 1), (HELLO, 2)])
+def test_a_token_that_was_drawn_ahead_of_the_closing_is_dropped_also_for_the_penalty(
+    question: Question, limit: int, own: Board
+) -> None:
+    begun = [*expected(question, 1 + limit, 3.0), *close()]
+    whole = begun + oracle().greedy(question, 40 - len(begun), penalty=3.0, after=begun).ids
+    answer = own.ask_about(question, max_thinking_tokens=limit, max_new_tokens=40, repetition_penalty=3.0)
     assert answer.wait().ids == whole
 
 
