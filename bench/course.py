@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from glimpse_worker.engine.paged.assembly import CPU, GPU, Sizes
+from glimpse_worker.engine.paged.loading import keep_what_is_there
 from glimpse_worker.pixels import image_size
 
 from .captures import Captures
@@ -103,6 +104,7 @@ class Course:
         client.run([Asked(self.texts.of(64), max_new_tokens=8)])
         if on_gpu:
             captures.wait()
+        keep_what_is_there()
         return client
 
     def _drop_plain(self) -> None:

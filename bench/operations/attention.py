@@ -92,25 +92,31 @@ def decode(bench: Bench) -> list[Row]:
     for count, context in bench.sizes.decoded:
         per_row = 2 * context * bench.sizes.kv_heads * bench.sizes.head_dim * bench.dtype.itemsize
         batches = Batches(bench, count, context, copies=bench.copies(count * per_row))
-        for name, programs, card in _ways(bench):
+        for name, way in _ways():
             calls = [
                 partial(
-                    decode_kernels.decode_attention, batches.q, batches.cache, table, batches.lengths, card
+                    decode_kernels.decode_attention,
+                    batches.q,
+                    batches.cache,
+                    table,
+                    batches.lengths,
+                    bench.card,
                 )
                 for table in (batches.page_tables * CALLS)[: max(CALLS, len(batches.page_tables))]
             ]
-            with patch.object(decode_kernels, "PROGRAMS_PER_MULTIPROCESSOR", programs):
+            with patch.multiple(decode_kernels, **way):
                 title = f"decode attention, {rows_of(count)} of {context}: {name}"
                 rows.append(bench.microseconds(title, calls, batches.bytes, batches.operations))
     return rows
 
 
-def _ways(bench: Bench) -> Iterator[tuple[str, int, Card]]:
+def _ways() -> Iterator[tuple[str, dict[str, int]]]:
     """That of the engine first."""
-    shipped = (decode_kernels.PROGRAMS_PER_MULTIPROCESSOR, bench.card.stages)
+    shipped = (decode_kernels.PROGRAMS_PER_MULTIPROCESSOR, decode_kernels.STAGES)
     others = [(programs, stages) for stages in STAGES for programs in PROGRAMS]
     for programs, stages in [shipped, *(other for other in others if other != shipped)]:
-        yield f"{programs} programs, {stages} stages", programs, _staged(bench.card, stages)
+        name = f"{programs} programs, {stages} stages"
+        yield name, {"PROGRAMS_PER_MULTIPROCESSOR": programs, "STAGES": stages}
 
 
 def prefill(bench: Bench) -> list[Row]:

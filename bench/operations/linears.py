@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
-from unittest.mock import patch
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from glimpse_worker.engine.paged.kernels import linear as kernel
-from glimpse_worker.engine.paged.kernels.linear import MAX_ROWS, Tiling
+from glimpse_worker.engine.paged.kernels.linear import MAX_ROWS, Cut, Tiling
 
 from ..report import Row
 from .bench import Bench, rows_of
@@ -35,40 +34,18 @@ class Linear:
     gated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Of the constants of kernels/linear.py."""
-
-    PROGRAMS_PER_MULTIPROCESSOR: int = kernel.PROGRAMS_PER_MULTIPROCESSOR
-    BLOCK: int = kernel.BLOCK
-    MIN_BLOCK: int = kernel.MIN_BLOCK
-    STEP_BYTES: int = kernel.STEP_BYTES
-    WARPS: int = kernel.WARPS
-    MAX_STAGES: int = kernel.MAX_STAGES
-
-    def __str__(self) -> str:
-        return (
-            f"{self.PROGRAMS_PER_MULTIPROCESSOR} × {self.BLOCK} lines of {self.STEP_BYTES} B, "
-            f"{self.WARPS} warps, ≤{self.MAX_STAGES}"
-        )
-
-
-SHIPPED = Choice()
-CHOICES = (
-    SHIPPED,
-    Choice(PROGRAMS_PER_MULTIPROCESSOR=1),
-    Choice(PROGRAMS_PER_MULTIPROCESSOR=3),
-    Choice(PROGRAMS_PER_MULTIPROCESSOR=4),
-    Choice(MAX_STAGES=4),
-    Choice(BLOCK=16),
-    Choice(BLOCK=16, PROGRAMS_PER_MULTIPROCESSOR=4),
-    Choice(BLOCK=16, STEP_BYTES=1024),
-    Choice(BLOCK=8, MIN_BLOCK=8, STEP_BYTES=2048),
-    Choice(STEP_BYTES=1024),
-    Choice(STEP_BYTES=1024, WARPS=8),
-    Choice(BLOCK=64),
-    Choice(BLOCK=64, STEP_BYTES=1024, WARPS=8),
-    Choice(BLOCK=64, STEP_BYTES=256, WARPS=2),
+CUTS = (
+    Cut(1, 32, 512),
+    Cut(2, 32, 512),
+    Cut(3, 32, 512),
+    Cut(4, 32, 512),
+    Cut(2, 16, 1024),
+    Cut(2, 8, 2048),
+    Cut(3, 8, 2048),
+    Cut(2, 32, 1024, warps=8),
+    Cut(1, 64, 256),
+    Cut(2, 64, 512),
+    Cut(2, 64, 256, warps=2),
 )
 
 
@@ -118,9 +95,9 @@ def compile_all(bench: Bench) -> list[Row]:
     if bench.device.type == "cpu":
         return []
     wanted = {
-        (tiling, 1 if count == 1 else MAX_ROWS, linear.gated)
+        (tiling, count, linear.gated)
         for linear in _linears(bench)
-        for count in (1, 2)
+        for count in (1, 16, MAX_ROWS)
         for _, tiling in _tilings(bench, linear, count)
     }
     print(f"{len(wanted)} kernels", flush=True)
@@ -153,20 +130,22 @@ def _contenders(
 ) -> Iterator[tuple[str, list[Call]]]:
     yield "torch", [partial(_theirs, bench, linear, x, weight) for weight in weights]
     if len(x) <= MAX_ROWS:
-        for choice, tiling in _tilings(bench, linear, len(x)):
-            yield f"{choice}", [partial(_run, x, weight, tiling, linear.gated) for weight in weights]
+        for name, tiling in _tilings(bench, linear, len(x)):
+            yield name, [partial(_run, x, weight, tiling, linear.gated) for weight in weights]
 
 
-def _tilings(bench: Bench, linear: Linear, rows: int) -> Iterator[tuple[Choice, Tiling]]:
-    """Those that differ for this shape."""
-    seen: set[Tiling] = set()
-    for choice in CHOICES:
-        with patch.multiple(kernel, **asdict(choice)):
-            width = linear.width // 2 if linear.gated else linear.width
-            tiling = kernel.tiling_of(width, rows, bench.dtype, bench.card, gated=linear.gated)
+def _tilings(bench: Bench, linear: Linear, rows: int) -> Iterator[tuple[str, Tiling]]:
+    """Those that differ for this shape; that of the engine first, if it has one."""
+    width = linear.width // 2 if linear.gated else linear.width
+    shipped = kernel.tiling_of(width, rows, bench.dtype, bench.card, gated=linear.gated)
+    seen = {shipped}
+    if shipped is not None:
+        yield "shipped", shipped
+    for cut in CUTS:
+        tiling = kernel.cut_up(width, rows, bench.dtype, bench.card, cut, gated=linear.gated)
         if tiling not in seen:
             seen.add(tiling)
-            yield choice, tiling
+            yield f"{cut.programs} × {cut.block} lines of {cut.step_bytes} B, {cut.warps} warps", tiling
 
 
 def _run(x: Tensor, weight: Tensor, tiling: Tiling, gated: bool) -> Tensor:

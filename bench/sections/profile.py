@@ -17,12 +17,12 @@ from ..course import Course
 from ..decoding import decoding
 from ..prompts import jpegs
 from ..report import Row
+from ..scale import Decoding
 from .pictures import decoded, tower
 
 STEPS = 8
 TOP = 25
-STREAMS = (1, 64)
-PROMPT = 640
+PROMPTS = (64, 640)
 
 
 def profile(course: Course, path: Path) -> list[Row]:
@@ -30,17 +30,18 @@ def profile(course: Course, path: Path) -> list[Row]:
     # The library behind it wants to be set up by the main thread.
     with torch.profiler.profile():
         pass
-    texts = [_decode(course, min(streams, course.sizes.max_running)) for streams in STREAMS]
-    texts += [_prompt(course), _vision(course)]
+    texts = [_decode(course, item) for item in (*course.scale.decoding, course.scale.long)]
+    texts += [_prompt(course, tokens) for tokens in PROMPTS]
+    texts.append(_vision(course))
     path.write_text("\n\n".join(texts) + "\n")
     print(f"\n{path}:\n{path.read_text()}")
     return []
 
 
-def _decode(course: Course, streams: int) -> str:
+def _decode(course: Course, item: Decoding) -> str:
     """Some steps in the middle of many."""
     recorder = Recorder(course.device)
-    item = course.scale.decoding[0]
+    streams = item.streams
     batch = decoding(
         course.texts,
         streams,
@@ -62,10 +63,10 @@ def _decode(course: Course, streams: int) -> str:
     return recorder.text(f"{STEPS} decode steps of {streams} streams, {item.context} tokens of context")
 
 
-def _prompt(course: Course) -> str:
+def _prompt(course: Course, count: int) -> str:
     """The engine's thread starts the recording, at the end of a request before."""
     recorder = Recorder(course.device)
-    tokens = min(PROMPT, course.subject.checkpoint.context_length // 4)
+    tokens = min(count, course.subject.checkpoint.context_length // 4)
     course.client.run([Asked(course.texts.of(tokens))])
     _with_hook(course, recorder.start, lambda: course.client.run([Asked(course.texts.of(64))]))
     _with_hook(course, recorder.stop, lambda: course.client.run([Asked(course.texts.of(tokens))]))

@@ -32,13 +32,16 @@ def _gated(rows: int) -> object:
 
 LAUNCHES: dict[str, Callable[[], object]] = {
     "qkv, 1 row": partial(_linear, 1, QKV, HIDDEN, bias=True),
-    "qkv, 5 rows": partial(_linear, 5, QKV, HIDDEN, bias=True),
     "output, 1 row": partial(_linear, 1, HIDDEN, HIDDEN),
     "output, 5 rows": partial(_linear, 5, HIDDEN, HIDDEN),
+    "output, 20 rows": partial(_linear, 20, HIDDEN, HIDDEN),
     "gate_up, 1 row": partial(_gated, 1),
     "gate_up, 5 rows": partial(_gated, 5),
+    "gate_up, 20 rows": partial(_gated, 20),
     "down, 1 row": partial(_linear, 1, HIDDEN, INTERMEDIATE),
     "down, 5 rows": partial(_linear, 5, HIDDEN, INTERMEDIATE),
+    "down, 20 rows": partial(_linear, 20, HIDDEN, INTERMEDIATE),
     "lm_head, 1 row": partial(_linear, 1, VOCABULARY, HIDDEN),
     "lm_head, 5 rows": partial(_linear, 5, VOCABULARY, HIDDEN),
+    "lm_head, 20 rows": partial(_linear, 20, VOCABULARY, HIDDEN),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from paged_batch import BIG
@@ -55,9 +56,9 @@ def _silu_mul() -> None:
     _ops().silu_mul(_states(ROWS, 2 * INTERMEDIATE))
 
 
-def _decode_attention() -> None:
-    q = _states(ROWS, BIG.heads, BIG.head_dim)
-    _ops().decode_attention(q, _cache(), _integers(ROWS, 2), _integers(ROWS))
+def _decode_attention(rows: int) -> None:
+    q = _states(rows, BIG.heads, BIG.head_dim)
+    _ops().decode_attention(q, _cache(), _integers(rows, 2), _integers(rows))
 
 
 def _prefill_attention() -> None:
@@ -71,6 +72,7 @@ LAUNCHES: dict[str, Callable[[], object]] = {
     "add_rms_norm": _add_rms_norm,
     "rotate_and_store": _rotate_and_store,
     "silu_mul": _silu_mul,
-    "decode_attention": _decode_attention,
+    "decode_attention of split rows": partial(_decode_attention, ROWS),
+    "decode_attention of whole rows": partial(_decode_attention, 2048),
     "prefill_attention": _prefill_attention,
 }

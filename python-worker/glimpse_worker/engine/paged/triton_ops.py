@@ -19,8 +19,8 @@ class TritonOps:
     float16 and bfloat16: the tiles of float32 fit in shared memory for a small head_dim only, not for 128.
 
     All but prefill_attention can be captured in a CUDA graph. The first call with a new dtype or row width
-    compiles, and of a linear the first with one row and the first with a few; otherwise the number of rows or
-    of pages does not matter.
+    compiles, of a linear also the first with one row, with up to 16 and with up to 32, of decode attention
+    the first with each power of 2 of splits; otherwise the number of rows or of pages does not matter.
     """
 
     def __init__(self, device: torch.device, card: Card | None = None) -> None:
@@ -43,15 +43,15 @@ class TritonOps:
         return rotary.rotate_and_store(qkv, cos, sin, cache, slots, heads)
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        if len(x) > linear.MAX_ROWS:
-            return functional.linear(x, weight, bias)
         tiling = linear.tiling_of(len(weight), len(x), x.dtype, self._card)
+        if tiling is None:
+            return functional.linear(x, weight, bias)
         return linear.linear(x, weight, bias, tiling)
 
     def gated(self, x: Tensor, gate_up: Tensor) -> Tensor:
-        if len(x) > linear.MAX_ROWS:
-            return self.silu_mul(functional.linear(x, gate_up))
         tiling = linear.tiling_of(len(gate_up) // 2, len(x), x.dtype, self._card, gated=True)
+        if tiling is None:
+            return self.silu_mul(functional.linear(x, gate_up))
         return linear.gated(x, gate_up, tiling)
 
     def silu_mul(self, gate_up: Tensor) -> Tensor:

@@ -23,5 +23,5 @@ class Card:
 
     @property
     def stages(self) -> int:
-        """How deep the attention kernels pipeline their loads: as deep as the larger one's tiles fit."""
+        """How deep the attention of prompts pipelines its loads: as deep as its tiles fit."""
         return 3 if self.shared_memory >= 128 * 1024 else 2

@@ -23,7 +23,9 @@ MAX_SPLITS = 128
 PROGRAMS_PER_MULTIPROCESSOR = 4
 TOKENS_PER_STEP = 64
 WARPS = 4
+STAGES = 2
 MERGED_PER_STEP = 16
+MERGED_PER_WARP = 4
 
 
 def decode_attention(q: Tensor, cache: LayerCache, page_table: Tensor, lengths: Tensor, card: Card) -> Tensor:
@@ -36,9 +38,11 @@ def decode_attention(q: Tensor, cache: LayerCache, page_table: Tensor, lengths: 
     max_pages = page_table.shape[1]
     block = min(page_size, TOKENS_PER_STEP)
     splits = _splits(rows * kv_heads, max_pages * page_size // block, card)
-    partial = torch.empty(rows, heads, splits, head_dim, dtype=torch.float32, device=q.device)
-    log_sums = torch.empty(rows, heads, splits, dtype=torch.float32, device=q.device)
     group = heads // kv_heads
+    attended = torch.empty_like(q).view(rows, heads * head_dim)
+    whole = splits == 1
+    partial = attended if whole else q.new_empty(rows, heads, splits, head_dim, dtype=torch.float32)
+    log_sums = q.new_empty(rows, heads, splits, dtype=torch.float32)
     decode_split_kernel[(rows, kv_heads, splits)](
         q,
         cache.keys,
@@ -56,19 +60,33 @@ def decode_attention(q: Tensor, cache: LayerCache, page_table: Tensor, lengths: 
         head_dim,
         page_size,
         block,
+        whole,
         num_warps=WARPS,
-        num_stages=card.stages,
+        num_stages=STAGES,
     )
-    attended = torch.empty_like(q).view(rows, heads * head_dim)
-    decode_merge_kernel[(rows, heads)](
-        partial, log_sums, lengths, attended, splits, heads, head_dim, block, MAX_SPLITS, MERGED_PER_STEP
-    )
+    if not whole:
+        padded = triton.next_power_of_2(splits)
+        per_step = min(padded, MERGED_PER_STEP)
+        decode_merge_kernel[(rows, heads)](
+            partial,
+            log_sums,
+            lengths,
+            attended,
+            splits,
+            heads,
+            head_dim,
+            block,
+            padded,
+            per_step,
+            num_warps=max(1, per_step // MERGED_PER_WARP),
+        )
     return attended
 
 
 def _splits(row_heads: int, max_blocks: int, card: Card) -> int:
     """Into how many parts each row is split, so that `row_heads` rows and heads fill the card."""
-    wanted = -(-card.multiprocessors * PROGRAMS_PER_MULTIPROCESSOR // row_heads)
+    # Rounded down: a few programs more than the card takes at once would last as long as twice as many.
+    wanted = max(1, card.multiprocessors * PROGRAMS_PER_MULTIPROCESSOR // row_heads)
     return min(wanted, max_blocks, MAX_SPLITS)
 
 
@@ -99,14 +117,16 @@ def decode_split_kernel(
     head_dim: tl.constexpr,
     page_size: tl.constexpr,
     block: tl.constexpr,
+    whole: tl.constexpr,
 ):
+    """With `whole` rows, `partial` is what is asked for, and there is nothing to merge."""
     row = tl.program_id(0)
     kv_head = tl.program_id(1)
     split = tl.program_id(2)
     length = tl.load(lengths + row)
     blocks, per_split = _blocks_of_split(length, splits, block)
     first = split * per_split
-    if first >= blocks:
+    if not whole and first >= blocks:
         return
 
     member = tl.arange(0, padded_group)
@@ -142,12 +162,12 @@ def decode_split_kernel(
         peak = new_peak
 
     part = head.to(tl.int64) * splits + split
-    tl.store(
-        partial + part[:, None] * head_dim + number[None, :],
-        attended / total[:, None],
-        mask=in_group[:, None],
-    )
-    tl.store(log_sums + part, peak + tl.log2(total), mask=in_group)
+    at = partial + part[:, None] * head_dim + number[None, :]
+    # An empty row, which only a whole one can be here, is zeros.
+    result = (attended / tl.maximum(total, 1e-30)[:, None]).to(partial.dtype.element_ty)
+    tl.store(at, result, mask=in_group[:, None])
+    if not whole:
+        tl.store(log_sums + part, peak + tl.log2(total), mask=in_group)
 
 
 @triton.jit(do_not_specialize=["splits"], do_not_specialize_on_alignment=["lengths"])

@@ -9,6 +9,7 @@ programs, which wait for several tiles each, and no program starts when the othe
 # mypy: allow-untyped-defs, allow-untyped-decorators, disable-error-code="import-untyped"
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,48 +19,83 @@ from torch import Tensor
 
 from .card import Card
 
-MAX_ROWS = 16
-"""Of the kernel: the smallest side of a product on matrix units."""
-PROGRAMS_PER_MULTIPROCESSOR = 2
-BLOCK = 32
-MIN_BLOCK = 16
-STEP_BYTES = 512
+MAX_ROWS = 32
+"""More of them are not bound by memory alone any more, and torch's products are as fast."""
 MAX_STAGES = 8
-WARPS = 4
 RESERVED = 1024
 """Bytes of shared memory that CUDA takes for itself, of each program."""
+LEAST_FILLED = 0.6
+"""Of a tile. Below, torch's product of several rows is faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How to cut up any shape."""
+
+    programs: int
+    """Of one multiprocessor at the same time."""
+    block: int
+    """Lines of the weight in a tile, at most."""
+    step_bytes: int
+    """Of each line in a tile."""
+    warps: int = 4
+
+
+# Measured by bench/kernels.py on an H200, at the shapes of GLM-4.1V-9B.
+ONE_ROW = (Cut(2, 32, 512), Cut(3, 32, 512))
+ONE_ROW_WIDE = Cut(2, 8, 2048)
+FEW_ROWS = Cut(1, 32, 512)
+FEW_ROWS_WIDE = Cut(2, 64, 512)
 
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
     """How the work is cut up for one shape."""
 
+    programs: int
+    """Of one multiprocessor at the same time."""
     columns: int
     """Columns of the result that a program computes."""
     block: int
-    """Rows of the weight in a tile, a power of 2: one for each column of a program, two if gated."""
+    """Lines of the weight in a tile, a power of 2: one for each column of a program, two if gated."""
     step: int
-    """Numbers of each row in a tile, a power of 2."""
+    """Numbers of each line in a tile, a power of 2."""
     stages: int
     warps: int
 
 
-def tiling_of(width: int, rows: int, dtype: torch.dtype, card: Card, *, gated: bool = False) -> Tiling:
+def tiling_of(width: int, rows: int, dtype: torch.dtype, card: Card, *, gated: bool = False) -> Tiling | None:
+    """For `width` columns of the result. None where torch's product is the faster one."""
+    if rows > MAX_ROWS:
+        return None
+    lines = 2 * width if gated else width
+    wide = lines > 64 * card.multiprocessors
+    if rows == 1:
+        cuts: Sequence[Cut] = (ONE_ROW_WIDE,) if wide else ONE_ROW
+    else:
+        cuts = (FEW_ROWS_WIDE if wide else FEW_ROWS,)
+    tilings = [cut_up(width, rows, dtype, card, cut, gated=gated) for cut in cuts]
+    best = max(tilings, key=lambda tiling: tiling.columns / tiling.block)
+    filled = best.columns * (2 if gated else 1) / best.block
+    return None if rows > 1 and filled < LEAST_FILLED else best
+
+
+def cut_up(width: int, rows: int, dtype: torch.dtype, card: Card, cut: Cut, *, gated: bool = False) -> Tiling:
     """
-    For `width` columns of the result. Every program has as many of them as the others, and the last programs
-    to start fill the card like the first.
+    Every program has as many columns as the others, and the last programs to start fill the card like the
+    first.
     """
     per_column = 2 if gated else 1
-    resident = card.multiprocessors * PROGRAMS_PER_MULTIPROCESSOR
-    waves = triton.cdiv(width * per_column, BLOCK * resident)
+    resident = card.multiprocessors * cut.programs
+    waves = triton.cdiv(width * per_column, cut.block * resident)
     columns = triton.cdiv(width, waves * resident)
-    block = max(MIN_BLOCK, triton.next_power_of_2(columns * per_column))
-    step = STEP_BYTES // dtype.itemsize
-    tile = (block + _block_rows(rows)) * STEP_BYTES
-    room = card.shared_memory // PROGRAMS_PER_MULTIPROCESSOR - RESERVED
+    # 16 is the smallest side of a product on matrix units.
+    block = max(8 if rows == 1 else 16, triton.next_power_of_2(columns * per_column))
+    tile = (block + _block_rows(rows)) * cut.step_bytes
+    room = card.shared_memory // cut.programs - RESERVED
     # One stage is in registers.
     stages = min(max(room // tile, 1) + 1, MAX_STAGES)
-    return Tiling(columns, block, step, stages, WARPS)
+    return Tiling(cut.programs, columns, block, cut.step_bytes // dtype.itemsize, stages, cut.warps)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, tiling: Tiling) -> Tensor:
@@ -98,7 +134,7 @@ def _launch(
 
 def _block_rows(rows: int) -> int:
     """One row is multiplied without matrix units, which would multiply fifteen more."""
-    return 1 if rows == 1 else MAX_ROWS
+    return 1 if rows == 1 else max(16, triton.next_power_of_2(rows))
 
 
 @triton.jit(do_not_specialize=["rows", "columns"])
