@@ -18,7 +18,7 @@ from glimpse_worker.engine.paged.loading import load_paged
 from glimpse_worker.protocol import DataFromWorker, Done, Error, Fault, LoadingStage, PagedEngine, Tokens
 
 from .client import Asked, message
-from .models import start_line
+from .start import start_line
 
 KV_CACHE_BYTES = 2 * 1024**3
 """Whoever runs this may have a model on the same device."""
@@ -29,6 +29,8 @@ def main() -> None:
     over = threading.Event()
 
     def progress(stage: LoadingStage, done: int | None, total: int | None) -> None:
+        if done == 0:
+            _say(f"{stage} begun")
         if done == total:
             _say(stage)
 

@@ -24,9 +24,10 @@ from glimpse_worker.engine.opening import Opened
 from glimpse_worker.engine.paged.assembly import Sizes, assemble
 from glimpse_worker.engine.paged.engine import PagedEngine
 from glimpse_worker.prompt import PromptBuilder
-from glimpse_worker.protocol import PagedEngine as Choice
-from glimpse_worker.protocol import Progress, Start
+from glimpse_worker.protocol import Progress
 from make_checkpoint import randomise, write_small_files
+
+from .start import start_line
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "models" / "embedded"
 
@@ -98,22 +99,6 @@ def _subject(
         prompts=PromptBuilder(tokenizer, checkpoint.placeholders),
         device=device,
         make=lambda: make(checkpoint),
-    )
-
-
-def start_line(directory: Path, device: str = "cpu") -> Start:
-    """What the worker is told at its start, of which the engines read the model's part only."""
-    return Start(
-        protocol=0,
-        generation=0,
-        token="",
-        control="",
-        data="",
-        parent_pid=1,
-        model=str(directory),
-        device=device,
-        dtype="auto",
-        engine=Choice(),
     )
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from glimpse_worker.device import to_device
 from glimpse_worker.engine.paged.kernels import decode_attention as decode_kernels
 from glimpse_worker.engine.paged.kernels import prefill_attention as prefill_kernels
 from glimpse_worker.engine.paged.kernels.card import Card
@@ -128,7 +129,8 @@ def prefill(bench: Bench) -> list[Row]:
         q = bench.numbers(tokens, sizes.heads, sizes.head_dim)
         bytes = batches.bytes + 2 * q.numel() * q.itemsize
         operations = 4 * tokens * (tokens + 1) / 2 * sizes.heads * sizes.head_dim
-        blocks = prefill_kernels.query_blocks([Chunk(first=0, count=tokens, start=0)], bench.device)
+        whole = prefill_kernels.query_blocks([Chunk(first=0, count=tokens, start=0)])
+        blocks = to_device(whole, bench.device)
         for stages in (bench.card.stages, *(other for other in STAGES if other != bench.card.stages)):
             card = _staged(bench.card, stages)
             calls = [

@@ -97,7 +97,7 @@ def compile_all(bench: Bench) -> list[Row]:
     wanted = {
         (tiling, count, linear.gated)
         for linear in _linears(bench)
-        for count in (1, 16, MAX_ROWS)
+        for count in (1, MAX_ROWS)
         for _, tiling in _tilings(bench, linear, count)
     }
     print(f"{len(wanted)} kernels", flush=True)

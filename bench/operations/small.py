@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from unittest.mock import patch
 
 import torch
 
+from glimpse_worker.engine.paged.kernels import sampling
 from glimpse_worker.engine.paged.kernels.sampling import TritonSampler
 from glimpse_worker.engine.paged.sampler import Rows
 
@@ -15,6 +17,8 @@ from .bench import Bench, rows_of
 from .timing import Call
 
 EPS = 1e-5
+BITS = (2, 3, 4)
+"""That of the engine first."""
 CALLS = 32
 """Alike: what these read has been written just before, and is in a cache in the engine too."""
 
@@ -59,8 +63,11 @@ def sampler(bench: Bench) -> list[Row]:
         asked = Rows(one, one * 0.6, torch.zeros(count, dtype=torch.int32, device=device), one, one / 2)
         seen = torch.zeros(count, sizes.vocabulary, dtype=torch.uint8, device=device)
         slots = torch.arange(count, device=device)
-        for name, occurred in (("", None), (", ids that occurred", seen)):
-            call = partial(TritonSampler().choose, logits, asked, occurred, slots, None)
-            bytes = logits.numel() * logits.itemsize
-            rows.append(bench.microseconds(f"sampler, {rows_of(count)}{name}", [call] * 8, bytes))
+        bytes = logits.numel() * logits.itemsize
+        for bits in BITS:
+            for name, occurred in (("", None), (", ids that occurred", seen)):
+                call = partial(TritonSampler().choose, logits, asked, occurred, slots, None)
+                title = f"sampler, {rows_of(count)}{name}: {bits} bits a launch"
+                with patch.object(sampling, "BITS_PER_LAUNCH", bits):
+                    rows.append(bench.microseconds(title, [call] * 8, bytes))
     return rows

@@ -123,7 +123,7 @@ def test_another_prefill_batch_after_the_first() -> None:
 
 
 def test_the_longest_work_of_a_prefill_batch_starts_first() -> None:
-    blocks = prefill_attention.query_blocks(pack([(0, 10), (500, 130), (0, 140)]), CPU)
+    blocks = prefill_attention.query_blocks(pack([(0, 10), (500, 130), (0, 140)]))
     assert blocks.tolist() == [
         [1, 138, 2, 628],
         [1, 10, 128, 500],

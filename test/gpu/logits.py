@@ -26,7 +26,7 @@ from bench.prompts import Texts, jpegs
 from torch import Tensor
 
 from glimpse_worker.engine.paged import assembly
-from glimpse_worker.engine.paged.graphs import LADDER
+from glimpse_worker.engine.paged.decode_graphs import LADDER
 from glimpse_worker.engine.paged.sampler import Rows, Sampler, uniforms
 
 MOST = 1.5

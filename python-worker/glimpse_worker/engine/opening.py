@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..dependencies import import_dependencies
 from ..model_reference import local_directory
 from ..protocol import Progress, Start
+from ..read_ahead import read_ahead
 
 if TYPE_CHECKING:
     from transformers import Glm4vForConditionalGeneration, PreTrainedTokenizerFast
@@ -38,8 +39,10 @@ def open_model(start: Start, progress: Progress, check: Callable[[Path], None]) 
     Raises a WorkerFailure that names what is missing: PYTHON_DEPS_MISSING, DEVICE_NOT_FOUND, MODEL_NOT_FOUND,
     MODEL_UNSUPPORTED, MODEL_DOWNLOAD_FAILED or DISK_FULL.
     """
-    # The commonest mistake, a wrong path, need not wait for torch.
-    local_directory(start.model)
+    # The commonest mistake, a wrong path, need not wait for torch; nor does the disk.
+    directory = local_directory(start.model)
+    if directory is not None:
+        read_ahead(directory)
     versions = import_dependencies()
     from ..checkpoint import load_model, load_tokenizer, open_checkpoint
     from ..device import choose_device

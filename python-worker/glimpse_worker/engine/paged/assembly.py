@@ -13,15 +13,18 @@ from ..interface import Emit
 from ..opening import Opened
 from ..readiness import describe
 from .admission import Admission
+from .capturing import Capturing
+from .decode_graphs import DecodeGraphs
 from .decoder import Decoder
 from .engine import PagedEngine
 from .features import FeatureCache
-from .graphs import DecodeGraphs
+from .graphs import Graphs
 from .inbox import Inbox
 from .intake import Intake
 from .memory import allocate_caches, free_memory, plan_memory
 from .ops import Ops
 from .pages import Pages
+from .prompt_graphs import PromptGraphs
 from .runner import Runner
 from .sampler import Sampler, TorchSampler
 from .scheduler import Scheduler
@@ -76,15 +79,8 @@ def assemble(
         checkpoint, context_length=min(checkpoint.context_length, plan.pages * sizes.page_size)
     )
     features = FeatureCache(plan.feature_bytes)
-    graphs = None
-    if not isinstance(ops, TorchOps):
-        max_pages = -(-checkpoint.context_length // sizes.page_size)
-        graphs = DecodeGraphs(
-            model.device,
-            nobody=sizes.max_running,
-            max_pages=max_pages,
-            report=lambda done, total: progress("graphs", done, total),
-        )
+    max_pages = -(-checkpoint.context_length // sizes.page_size)
+    graphs = _graphs(decoder, ops, max_pages, sizes, progress)
     inbox: Inbox = Inbox()
     return PagedEngine(
         describe(
@@ -120,6 +116,22 @@ def assemble(
         ),
         emit,
         lookahead=sizes.lookahead,
+    )
+
+
+def _graphs(decoder: Decoder, ops: Ops, max_pages: int, sizes: Sizes, progress: Progress) -> Graphs | None:
+    """Where the operations are torch's there is nothing to capture, or it would not be worth it."""
+    if isinstance(ops, TorchOps):
+        return None
+    from .triton_ops import TritonOps
+
+    assert isinstance(ops, TritonOps)
+    device = decoder.device
+    return Graphs(
+        DecodeGraphs(device, nobody=sizes.max_running, max_pages=max_pages),
+        PromptGraphs(device, ops, hidden_size=decoder.hidden_size, dtype=decoder.dtype, max_pages=max_pages),
+        Capturing(device),
+        lambda done, total: progress("graphs", done, total),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence as List
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor
 
 from ...device import to_device
+from .ops import Chunk as PackedChunk
 from .sampler import Rows, uniforms
-from .sequence import Sequence
+from .sequence import Chunk, Sequence
 
 Integers = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -45,6 +47,39 @@ class Sampled:
             np.array(integers, dtype=np.int32),
             np.array(floats, dtype=np.float32),
             any(penalty != 1 for penalty in penalties),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """
+    The n tokens of some chunks, one after another: ids (n,), positions (3, n), KV slots (n,), pages of each
+    chunk's sequence int32 (chunks, m).
+    """
+
+    ids: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
+    slots: Integers
+    table: Integers
+    chunks: List[PackedChunk]
+
+    @classmethod
+    def of(cls, chunks: List[Chunk], page_size: int) -> Prompts:
+        parts = [(chunk.sequence, chunk.start, chunk.end) for chunk in chunks]
+        firsts = accumulate((chunk.count for chunk in chunks), initial=0)
+        return cls(
+            ids=np.concatenate([sequence.ids[start:end] for sequence, start, end in parts]),
+            positions=np.concatenate(
+                [sequence.positions(start, end) for sequence, start, end in parts], axis=1
+            ),
+            slots=np.concatenate(
+                [kv_slots(sequence, start, end, page_size) for sequence, start, end in parts]
+            ),
+            table=page_table([chunk.sequence for chunk in chunks]),
+            chunks=[
+                PackedChunk(first=first, count=chunk.count, start=chunk.start)
+                for first, chunk in zip(firsts, chunks, strict=False)
+            ],
         )
 
 

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from ...device import to_device
-from .batch import Decoded, Inputs, Sampled, kv_slots, page_table, rows
-from .decoder import Decoder
-from .graphs import DecodeGraphs
-from .ops import Chunk as PackedChunk
+from .batch import Decoded, Inputs, Prompts, Sampled, rows
+from .decoder import Attend, Decoder
+from .graphs import Graphs
 from .ops import LayerCache, Ops
 from .sampler import Sampler
 from .sequence import Chunk, Sequence
@@ -61,7 +60,7 @@ class Runner:
         *,
         page_size: int,
         max_running: int,
-        graphs: DecodeGraphs | None = None,
+        graphs: Graphs | None = None,
     ) -> None:
         self.device = decoder.device
         self._decoder = decoder
@@ -76,35 +75,24 @@ class Runner:
         self._graphs = graphs
 
     def capture_next(self) -> bool:
-        """Captures the graph of one more batch size; False when there is none left to capture."""
-        return self._graphs is not None and self._graphs.capture_next(self._compute)
+        """Captures one more graph; False when there is none left to capture."""
+        return self._graphs is not None and self._graphs.capture_next(self._compute, self._forward)
 
     def prefill(self, chunks: List[Chunk], placed: List[Placed]) -> Launched | None:
         """
         Computes chunks of known tokens; None when none of them reaches its sequence's end. `placed` counts
         rows in the order of `chunks`.
         """
-        sequences = [chunk.sequence for chunk in chunks]
-        ids = np.concatenate([chunk.sequence.ids[chunk.start : chunk.end] for chunk in chunks])
-        positions = np.concatenate([c.sequence.positions(c.start, c.end) for c in chunks], axis=1)
-        slots = np.concatenate([kv_slots(c.sequence, c.start, c.end, self._page_size) for c in chunks])
-        table = to_device(page_table(sequences), self.device)
-        packed = _pack(chunks)
-        hidden = self._decoder.embed(to_device(ids, self.device))
+        prompts = Prompts.of(chunks, self._page_size)
+        hidden = self._decoder.embed(to_device(prompts.ids, self.device))
         for place in placed:
             hidden[place.row : place.row + len(place.features)] = place.features
-
-        def attend(q: Tensor, cache: LayerCache) -> Tensor:
-            return self._ops.prefill_attention(q, cache, table, packed)
-
-        output = self._decoder.forward(
-            hidden, to_device(positions, self.device), to_device(slots, self.device), self._caches, attend
-        )
-        for sequence in sequences:
-            self._note_occurred(sequence)
+        output = self._compute_prompts(prompts, hidden)
+        for chunk in chunks:
+            self._note_occurred(chunk.sequence)
         ends = [
             (chunk.sequence, row.first + row.count - 1)
-            for chunk, row in zip(chunks, packed, strict=True)
+            for chunk, row in zip(chunks, prompts.chunks, strict=True)
             if chunk.samples
         ]
         if not ends:
@@ -128,11 +116,28 @@ class Runner:
         decoded, sampled = Decoded.of(sequences, self._page_size), Sampled.of(sequences)
         allowed = self._allowed(sequences)
         if self._graphs is not None and allowed is None:
-            tokens = self._graphs.run(decoded, sampled)
+            tokens = self._graphs.decoding.run(decoded, sampled)
             if tokens is not None:
                 return self._launched(sequences, tokens)
         inputs = Inputs.upload(decoded, sampled, self.device)
         return self._launched(sequences, self._compute(inputs, sampled.penalised, allowed))
+
+    def _compute_prompts(self, prompts: Prompts, hidden: Tensor) -> Tensor:
+        """The decoder's output for the embeddings of `prompts`, maybe with more rows after theirs."""
+        if self._graphs is not None:
+            output = self._graphs.prompts.run(prompts, hidden)
+            if output is not None:
+                return output
+        table = to_device(prompts.table, self.device)
+
+        def attend(q: Tensor, cache: LayerCache) -> Tensor:
+            return self._ops.prefill_attention(q, cache, table, prompts.chunks)
+
+        positions, slots = to_device(prompts.positions, self.device), to_device(prompts.slots, self.device)
+        return self._forward(hidden, positions, slots, attend)
+
+    def _forward(self, hidden: Tensor, positions: Tensor, slots: Tensor, attend: Attend) -> Tensor:
+        return self._decoder.forward(hidden, positions, slots, self._caches, attend)
 
     def _compute(self, inputs: Inputs, penalised: bool, allowed: Tensor | None = None) -> Tensor:
         """The next token of each row, int64 (n,), which is kept too. Nothing in here waits for the device."""
@@ -143,7 +148,7 @@ class Runner:
             return self._ops.decode_attention(q, cache, inputs.table, lengths)
 
         hidden = self._decoder.embed(self._last[slots])
-        output = self._decoder.forward(hidden, positions, kv, self._caches, attend)
+        output = self._forward(hidden, positions, kv, attend)
         seen = self._seen if penalised else None
         tokens = self._sampler.choose(self._decoder.logits(output), inputs.rows, seen, slots, allowed)
         self._keep(tokens, slots, penalised)
@@ -156,10 +161,11 @@ class Runner:
 
     def _launched(self, sequences: List[Sequence], tokens: Tensor) -> Launched:
         epochs = [sequence.epoch for sequence in sequences]
+        tokens = tokens[: len(sequences)]
         if self.device.type == "cpu":
             return Launched(sequences, epochs, tokens, None)
-        on_host = torch.empty(len(sequences), dtype=tokens.dtype, pin_memory=True)
-        on_host.copy_(tokens[: len(sequences)], non_blocking=True)
+        on_host = torch.empty(len(tokens), dtype=tokens.dtype, pin_memory=True)
+        on_host.copy_(tokens, non_blocking=True)
         done = torch.cuda.Event()  # type: ignore[no-untyped-call]
         done.record()
         return Launched(sequences, epochs, on_host, done)
@@ -181,12 +187,3 @@ class Runner:
             self._owners[sequence.slot] = owner
             self._seen[sequence.slot] = 0
             self._seen[sequence.slot, to_device(np.array(sequence.ids), self.device)] = 1
-
-
-def _pack(chunks: List[Chunk]) -> list[PackedChunk]:
-    packed: list[PackedChunk] = []
-    first = 0
-    for chunk in chunks:
-        packed.append(PackedChunk(first=first, count=chunk.count, start=chunk.start))
-        first += chunk.count
-    return packed

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...device import to_device
+from .batch import Integers
 from .kernels import decode_attention, linear, norm, prefill_attention, rotary, silu
 from .kernels.card import Card
 from .ops import Chunk, LayerCache
@@ -19,15 +21,15 @@ class TritonOps:
     float16 and bfloat16: the tiles of float32 fit in shared memory for a small head_dim only, not for 128.
 
     All but prefill_attention can be captured in a CUDA graph. The first call with a new dtype or row width
-    compiles, of a linear also the first with one row, with up to 16 and with up to 32, of decode attention
-    the first with each power of 2 of splits; otherwise the number of rows or of pages does not matter.
+    compiles, of a linear also the first with one row and the first with a few, of decode attention the first
+    with each power of 2 of splits; otherwise the number of rows or of pages does not matter.
     """
 
     def __init__(self, device: torch.device, card: Card | None = None) -> None:
         """`card` is what the kernels are launched for, by default what `device` is."""
         self._card = Card.of(device) if card is None else card
         self._chunks: tuple[Chunk, ...] = ()
-        self._query_blocks = torch.empty(0)
+        self._blocks = torch.empty(0)
 
     def rms_norm(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         return norm.rms_norm(x, weight, eps)
@@ -65,6 +67,18 @@ class TritonOps:
     ) -> Tensor:
         # All layers of a step have the same chunks: one copy to the device per step, not per layer.
         if self._chunks != tuple(chunks):
-            self._query_blocks = prefill_attention.query_blocks(chunks, q.device)
+            self._blocks = to_device(self.query_blocks(chunks), q.device)
             self._chunks = tuple(chunks)
-        return prefill_attention.prefill_attention(q, cache, page_table, self._query_blocks, self._card)
+        return self.attend_blocks(q, cache, page_table, self._blocks)
+
+    def query_blocks(self, chunks: Sequence[Chunk]) -> Integers:
+        """What the programs of one head take of `chunks`, for attend_blocks."""
+        return prefill_attention.query_blocks(chunks)
+
+    def attend_blocks(self, q: Tensor, cache: LayerCache, page_table: Tensor, blocks: Tensor) -> Tensor:
+        """
+        prefill_attention of the chunks that `blocks` were made of, which this does not look into: a CUDA
+        graph can be captured of it. Blocks of zeros are no query's, and rows that are in no block are
+        undefined.
+        """
+        return prefill_attention.prefill_attention(q, cache, page_table, blocks, self._card)

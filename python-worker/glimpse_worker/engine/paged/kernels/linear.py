@@ -19,8 +19,8 @@ from torch import Tensor
 
 from .card import Card
 
-MAX_ROWS = 32
-"""More of them are not bound by memory alone any more, and torch's products are as fast."""
+MAX_ROWS = 16
+"""Of the kernel: the smallest side of a product on matrix units. With 32 it was no faster than torch's."""
 MAX_STAGES = 8
 RESERVED = 1024
 """Bytes of shared memory that CUDA takes for itself, of each program."""
@@ -89,8 +89,7 @@ def cut_up(width: int, rows: int, dtype: torch.dtype, card: Card, cut: Cut, *, g
     resident = card.multiprocessors * cut.programs
     waves = triton.cdiv(width * per_column, cut.block * resident)
     columns = triton.cdiv(width, waves * resident)
-    # 16 is the smallest side of a product on matrix units.
-    block = max(8 if rows == 1 else 16, triton.next_power_of_2(columns * per_column))
+    block = max(8 if rows == 1 else MAX_ROWS, triton.next_power_of_2(columns * per_column))
     tile = (block + _block_rows(rows)) * cut.step_bytes
     room = card.shared_memory // cut.programs - RESERVED
     # One stage is in registers.
@@ -134,7 +133,7 @@ def _launch(
 
 def _block_rows(rows: int) -> int:
     """One row is multiplied without matrix units, which would multiply fifteen more."""
-    return 1 if rows == 1 else max(16, triton.next_power_of_2(rows))
+    return 1 if rows == 1 else MAX_ROWS
 
 
 @triton.jit(do_not_specialize=["rows", "columns"])

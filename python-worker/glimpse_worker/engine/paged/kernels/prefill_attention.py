@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ....device import to_device
+from ..batch import Integers
 from ..ops import Chunk, LayerCache
 from .card import Card
 
@@ -21,7 +21,7 @@ TOKENS_PER_STEP = 64
 WARPS = 8
 
 
-def query_blocks(chunks: Sequence[Chunk], device: torch.device) -> Tensor:
+def query_blocks(chunks: Sequence[Chunk]) -> Integers:
     """
     What each program takes, int32 (blocks, 4): row of the page table, first packed query, how many queries,
     position of the first. Those with the most tokens to attend to come first, lest one of them ends last.
@@ -32,12 +32,12 @@ def query_blocks(chunks: Sequence[Chunk], device: torch.device) -> Tensor:
         for done in range(0, chunk.count, QUERIES_PER_PROGRAM)
     ]
     blocks.sort(key=lambda block: block[3] + block[2], reverse=True)
-    return to_device(np.array(blocks, dtype=np.int32), device)
+    return np.array(blocks, dtype=np.int32)
 
 
 def prefill_attention(q: Tensor, cache: LayerCache, page_table: Tensor, blocks: Tensor, card: Card) -> Tensor:
     """
-    As Ops.prefill_attention, with `query_blocks` of its chunks.
+    As Ops.prefill_attention, with `query_blocks` of its chunks on the device.
 
     page_size and head_dim must be powers of 2 from 16.
     """
