@@ -93,7 +93,7 @@ def decode(bench: Bench) -> list[Row]:
     for count, context in bench.sizes.decoded:
         per_row = 2 * context * bench.sizes.kv_heads * bench.sizes.head_dim * bench.dtype.itemsize
         batches = Batches(bench, count, context, copies=bench.copies(count * per_row))
-        for name, way in _ways():
+        for name, programs, stages in _ways():
             calls = [
                 partial(
                     decode_kernels.decode_attention,
@@ -105,19 +105,18 @@ def decode(bench: Bench) -> list[Row]:
                 )
                 for table in (batches.page_tables * CALLS)[: max(CALLS, len(batches.page_tables))]
             ]
-            with patch.multiple(decode_kernels, **way):
+            with patch.multiple(decode_kernels, PROGRAMS_PER_MULTIPROCESSOR=programs, STAGES=stages):
                 title = f"decode attention, {rows_of(count)} of {context}: {name}"
                 rows.append(bench.microseconds(title, calls, batches.bytes, batches.operations))
     return rows
 
 
-def _ways() -> Iterator[tuple[str, dict[str, int]]]:
-    """That of the engine first."""
+def _ways() -> Iterator[tuple[str, int, int]]:
+    """Programs and stages; those of the engine first."""
     shipped = (decode_kernels.PROGRAMS_PER_MULTIPROCESSOR, decode_kernels.STAGES)
     others = [(programs, stages) for stages in STAGES for programs in PROGRAMS]
     for programs, stages in [shipped, *(other for other in others if other != shipped)]:
-        name = f"{programs} programs, {stages} stages"
-        yield name, {"PROGRAMS_PER_MULTIPROCESSOR": programs, "STAGES": stages}
+        yield f"{programs} programs, {stages} stages", programs, stages
 
 
 def prefill(bench: Bench) -> list[Row]:
