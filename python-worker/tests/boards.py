@@ -69,7 +69,9 @@ class Board(PagedCaller):
         self._arrivals: dict[str, threading.Event] = {}
         self._gathering: list[str] = []
         others = threading.enumerate()
-        super().__init__(replace(CPU, **sizes), cache_tokens=cache_tokens, feature_tokens=feature_tokens)
+        own = replace(CPU, **sizes)
+        self._max_running = own.max_running
+        super().__init__(own, cache_tokens=cache_tokens, feature_tokens=feature_tokens)
         [self._thread] = [t for t in threading.enumerate() if t.name == "engine" and t not in others]
         self._runner = self.engine._runner
         self._prefill, self._decode = self._runner.prefill, self._runner.decode
@@ -108,7 +110,7 @@ class Board(PagedCaller):
         """To be called when every request has ended."""
         scheduler = self.engine._scheduler
         assert scheduler._pages.available == scheduler._pages.count
-        assert sorted(scheduler._free_slots) == list(range(len(self._runner._owners)))
+        assert sorted(scheduler._free_slots) == list(range(self._max_running))
         left = (self.engine._board, self.engine._runs, scheduler._waiting, scheduler._running)
         assert not any((*left, scheduler._suspects, scheduler._preempted))
 

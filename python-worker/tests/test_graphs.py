@@ -7,7 +7,7 @@ Where there is no GPU, a graph is a computation that is done again over the same
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,6 +29,13 @@ from glimpse_worker.engine.paged.torch_ops import TorchOps
 
 CPU = torch.device("cpu")
 MAX_PAGES = 8
+
+
+@pytest.fixture(autouse=True)
+def _inference() -> Iterator[None]:
+    """As in an engine. The decoder is shared with tests of other files."""
+    with torch.inference_mode():
+        yield
 
 
 @dataclass

@@ -230,6 +230,15 @@ def test_cancelling_ends_a_request_amid_its_prompt(lookahead: int) -> None:
         assert (answer.done.usage.prompt_tokens, answer.done.usage.completion_tokens) == (77, 0)
 
 
+def test_a_picture_that_was_not_reached_before_a_cancel_has_not_been_found_in_the_caches() -> None:
+    with board(token_budget=32) as own:
+        own.before = cancel_first_at(own, "prefill", 2)
+        shown = [red_circle(), noise(112, 112)]
+        usage = own.ask_about(Question([user(0, 1, "Describe.")], shown)).wait().done.usage
+        assert usage.image_tokens == 80
+        assert cached(usage) == (0, 0)
+
+
 @LOOKAHEADS
 def test_cancelling_ends_a_request_amid_its_answer_and_none_of_the_others(lookahead: int) -> None:
     with board(lookahead=lookahead) as own:

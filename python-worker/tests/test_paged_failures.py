@@ -169,7 +169,8 @@ def test_a_launch_that_fails_at_its_very_end_is_repeated_as_if_nothing_had_been(
     launch: int, lookahead: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a GPU there may be no memory left for the tokens' way back to the host."""
-    options: dict[str, Any] = {"max_new_tokens": 12, "repetition_penalty": 3.0}
+    options: dict[str, Any] = {"max_new_tokens": 12, "repetition_penalty": 30.0}
+    answers: list[Answer] = []
     with board(lookahead=lookahead) as own:
         original, count = own.engine._runner._launched, itertools.count(1)
 
@@ -178,10 +179,15 @@ def test_a_launch_that_fails_at_its_very_end_is_repeated_as_if_nothing_had_been(
                 raise FULL
             return original(sequences, tokens)
 
+        def submit_both(_: Answer) -> None:
+            """Both prompts are there before the next step, so they are its batch, and launch 1."""
+            answers.extend([own.ask_about(HELLO, **options), own.ask_about(SUM)])
+            for answer in answers:
+                own.wait_until_prepared(answer)
+
         monkeypatch.setattr(own.engine._runner, "_launched", launched)
-        own.gather(2)
-        answers = [own.ask_about(HELLO, **options), own.ask_about(SUM)]
-        assert answers[0].wait().ids == expected(HELLO, 12, 3.0)
+        own.ask_about(CIRCLE, max_new_tokens=1, on_token=submit_both).wait()
+        assert answers[0].wait().ids == expected(HELLO, 12, 30.0)
         assert answers[1].wait().ids == expected(SUM)
 
 
@@ -337,4 +343,11 @@ def test_an_engine_that_is_closed_while_a_request_makes_room_does_not_break() ->
         own.ask_about(question, **UNENDING, max_new_tokens=70)
     own.wait_until_closed()
     assert own.watch.preempted == [1]
+    assert own.fault is None
+
+
+def test_a_request_that_comes_after_the_end_is_let_go() -> None:
+    own = Board(cache_tokens=256, feature_tokens=0)
+    own.close()
+    assert own.ask_about(CIRCLE).messages == []
     assert own.fault is None

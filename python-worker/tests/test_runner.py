@@ -188,6 +188,16 @@ def test_a_penalty_does_not_count_what_others_said_in_the_same_slot_meanwhile() 
     assert answer(first) == undisturbed
 
 
+def test_a_penalty_counts_what_a_request_said_in_another_slot_meanwhile() -> None:
+    bench = Bench()
+    sequence = bench.sequence("Hello", 0, PENALISED)
+    for slot in (0, 1, 0):
+        sequence.slot, sequence.computed, sequence.sampled = slot, 0, False
+        bench.begin(sequence)
+        bench.go_on(sequence, tokens=7)
+    assert answer(sequence) == alone("Hello", PENALISED, 24)
+
+
 @pytest.mark.parametrize("sampling", [GREEDY, HOT, PENALISED], ids=["greedy", "sampled", "penalised"])
 def test_only_allowed_tokens_come_out_of_a_row_and_its_neighbours_do_not_notice(sampling: Sampling) -> None:
     bench = Bench()

@@ -227,7 +227,7 @@ class PagedEngine:
             return []
         self._scheduler.launched_prefill(chunks)
         for chunk, (_, generation) in zip(chunks, runs, strict=True):
-            generation.shown.drop_after(chunk.end)
+            generation.shown.reach(chunk.end)
         return [launched] if launched else []
 
     def _launch_decode(self, sequences: List[Sequence]) -> list[Launched]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -36,13 +37,20 @@ class Intake:
         self._inbox = inbox
         threads = max(1, min(MAX_THREADS, (os.cpu_count() or 1) - 1))
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="intake")
+        self._closing = threading.Lock()
+        self._closed = False
 
     def put(self, request: Request) -> None:
-        self._pool.submit(self._prepare, request)
+        """After `close`, which may come from another thread at any time, nothing happens to a request."""
+        with self._closing:
+            if not self._closed:
+                self._pool.submit(self._prepare, request)
 
     def close(self) -> None:
         """Never blocks; what is being prepared is delivered still."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        with self._closing:
+            self._closed = True
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _prepare(self, request: Request) -> None:
         features: dict[bytes, Tensor] = {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -20,6 +22,8 @@ FEATURES_SHARE = 0.05
 MOST_FEATURES = 2 * 1024**3
 """Bytes; about 450 pictures of 576 tokens at the sizes of GLM-4.1V-9B."""
 FEWEST_TOKENS = 256
+MEMINFO = Path("/proc/meminfo")
+"""Linux has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +69,19 @@ def plan_memory(decoder: Decoder, *, page_size: int, asked: int | None, free: in
 def free_memory(device: torch.device) -> int:
     """Bytes that can be allocated now."""
     if device.type == "cpu":
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+        return _free_of_the_machine()
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info(device)
     return free
+
+
+def _free_of_the_machine() -> int:
+    """What only caches files is free; else a checkpoint that has just been read would seem to fill it."""
+    if MEMINFO.is_file():
+        match = re.search(r"^MemAvailable: +(\d+) kB$", MEMINFO.read_text(), re.MULTILINE)
+        if match is not None:
+            return 1024 * int(match[1])
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
 
 def allocate_caches(decoder: Decoder, pages: int, page_size: int) -> list[LayerCache]:

@@ -150,12 +150,11 @@ class Generation:
 
     def usage(self) -> Usage:
         sequence, output = self.sequence, self._output
-        image_tokens = sum(span.count for span in sequence.spans)
         return Usage(
             prompt_tokens=sequence.prompt_length,
-            image_tokens=image_tokens,
+            image_tokens=sum(span.count for span in sequence.spans),
             cached_tokens=min(sequence.reused or 0, sequence.prompt_length),
-            cached_image_tokens=max(0, image_tokens - self.shown.encoded_tokens),
+            cached_image_tokens=self.shown.cached_tokens,
             thinking_tokens=output.thinking_tokens,
             completion_tokens=output.completion_tokens,
         )

@@ -48,7 +48,8 @@ class Runner:
     """
     Owns what lies on the device for the running sequences: their pages of keys and values, and for each slot
     the token that was sampled last and the ids that occurred. The last slot is nobody's: the rows that fill
-    up a captured batch.
+    up a captured batch. A launch that failed, even at its very end, can be repeated: it leaves what it began
+    with.
     """
 
     def __init__(
@@ -68,10 +69,10 @@ class Runner:
         self._sampler = sampler
         self._caches = caches
         self._page_size = page_size
-        self._last = torch.zeros(max_running + 1, dtype=torch.int64, device=self.device)
+        # A slot's tokens take turns in two rows, so that a launch does not overwrite the one it computes.
+        self._last = torch.zeros(2, max_running + 1, dtype=torch.int64, device=self.device)
         self._seen = torch.zeros(max_running + 1, decoder.vocabulary, dtype=torch.uint8, device=self.device)
         self._one = torch.ones((), dtype=torch.uint8, device=self.device)
-        self._owners: list[tuple[Sequence, int] | None] = [None] * max_running
         self._graphs = graphs
 
     def capture_next(self) -> bool:
@@ -88,8 +89,6 @@ class Runner:
         for place in placed:
             hidden[place.row : place.row + len(place.features)] = place.features
         output = self._compute_prompts(prompts, hidden)
-        for chunk in chunks:
-            self._note_occurred(chunk.sequence)
         ends = [
             (chunk.sequence, row.first + row.count - 1)
             for chunk, row in zip(chunks, prompts.chunks, strict=True)
@@ -98,17 +97,20 @@ class Runner:
         if not ends:
             return None
         sampled = [sequence for sequence, _ in ends]
+        for sequence in sampled:
+            self._note_occurred(sequence)
         last = to_device(np.array([row for _, row in ends]), self.device)
         how = Sampled.of(sampled)
         integers, floats = to_device(how.integers, self.device), to_device(how.floats, self.device)
+        slots = integers[0].long()
         tokens = self._sampler.choose(
             self._decoder.logits(output[last]),
             rows(integers, floats),
             self._seen if how.penalised else None,
-            integers[0].long(),
+            slots,
             self._allowed(sampled),
         )
-        self._keep(tokens, integers[0].long(), how.penalised)
+        self._last[:, slots] = tokens
         return self._launched(sampled, tokens)
 
     def decode(self, sequences: List[Sequence]) -> Launched:
@@ -147,17 +149,16 @@ class Runner:
         def attend(q: Tensor, cache: LayerCache) -> Tensor:
             return self._ops.decode_attention(q, cache, inputs.table, lengths)
 
-        hidden = self._decoder.embed(self._last[slots])
-        output = self._forward(hidden, positions, kv, attend)
+        turn = lengths.long() % 2
+        computed = self._last[turn, slots]
+        if penalised:
+            # Not when it was sampled: a launch that is repeated must not find its own token here.
+            self._seen.index_put_((slots, computed), self._one)
+        output = self._forward(self._decoder.embed(computed), positions, kv, attend)
         seen = self._seen if penalised else None
         tokens = self._sampler.choose(self._decoder.logits(output), inputs.rows, seen, slots, allowed)
-        self._keep(tokens, slots, penalised)
+        self._last[1 - turn, slots] = tokens
         return tokens
-
-    def _keep(self, tokens: Tensor, slots: Tensor, penalised: bool) -> None:
-        self._last[slots] = tokens
-        if penalised:
-            self._seen.index_put_((slots, tokens), self._one)
 
     def _launched(self, sequences: List[Sequence], tokens: Tensor) -> Launched:
         epochs = [sequence.epoch for sequence in sequences]
@@ -178,12 +179,7 @@ class Runner:
         return to_device(np.stack(masks), self.device)
 
     def _note_occurred(self, sequence: Sequence) -> None:
-        """Which ids have occurred, for the repetition penalty, when the slot has not noted them itself."""
-        if sequence.sampling.repetition_penalty == 1:
-            return
-        assert sequence.slot is not None
-        owner = (sequence, sequence.epoch)
-        if self._owners[sequence.slot] != owner:
-            self._owners[sequence.slot] = owner
+        """Which ids have occurred, for the repetition penalty, whatever has been noted in the slot before."""
+        if sequence.sampling.repetition_penalty != 1:
             self._seen[sequence.slot] = 0
             self._seen[sequence.slot, to_device(np.array(sequence.ids), self.device)] = 1

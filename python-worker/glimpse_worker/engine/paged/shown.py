@@ -26,15 +26,24 @@ class Shown:
     features: dict[bytes, Tensor] = field(default_factory=dict)
     encoded_tokens: int = 0
     """How many placeholder tokens the tower has computed for this request."""
+    reached: int = 0
+    """The most tokens of the sequence, from its beginning, that have been computed or were in the cache."""
+
+    @property
+    def cached_tokens(self) -> int:
+        """How many of the placeholder tokens that have been reached did not need the tower."""
+        reached = sum(span.count for span in self.spans if span.start < self.reached)
+        return max(0, reached - self.encoded_tokens)
 
     @property
     def dropped(self) -> bool:
         """Whether there are spans, but nothing to compute them from any more."""
         return bool(self.spans) and not self.pixels and not self.features
 
-    def drop_after(self, computed: int) -> None:
-        """Lets go of everything when all spans are among the first `computed` tokens."""
-        if self.spans and computed >= self.spans[-1].end:
+    def reach(self, end: int) -> None:
+        """The first `end` tokens have been computed; lets go of everything when all spans are among them."""
+        self.reached = max(self.reached, end)
+        if self.spans and end >= self.spans[-1].end:
             self.pixels.clear()
             self.features.clear()
 
