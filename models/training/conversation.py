@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
-SLOTS = 8
+SLOTS = 12
 """How many characters of one cell of 28 × 28 pixels the auxiliary loss asks for."""
 
 UNKNOWN = 255
