@@ -54,7 +54,7 @@ def _is_last_use(step: int, reuse: int) -> bool:
 
 class Workers:
     """
-    Processes that make the batches of `numbers` into slots of shared memory, as many ahead as there are slots.
+    Processes that make the batches of `numbers` into slots of shared memory, as far ahead as there are slots.
 
     They are forked: start them before CUDA is touched. `memory` is (slots, bytes of a batch).
     """
@@ -77,7 +77,9 @@ class Workers:
         def work() -> None:
             _work([layout.arrays(piece) for piece in slices], make, self._jobs.get, self._done.put)
 
-        self._processes: list[ForkProcess] = [context.Process(target=work, daemon=True) for _ in range(processes)]
+        self._processes: list[ForkProcess] = [
+            context.Process(target=work, daemon=True) for _ in range(processes)
+        ]
         for _ in range(slots):
             self._request()
         for process in self._processes:
@@ -158,13 +160,13 @@ class Feed:
         self._stream: torch.cuda.Stream | None = None
         if device.type == "cuda":
             _pin(workers.memory)
-            self._stream = torch.cuda.Stream()
+            self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             self._released = [torch.cuda.Event() for _ in range(self._size)]
         self._thread = threading.Thread(target=self._feed, daemon=True)
         self._thread.start()
 
     def load(self, step: int, batch: torch.Tensor) -> None:
-        """Copies the step's batch to `batch`, in the current stream. Steps come in order, one after another."""
+        """Copies the step's batch to `batch`, in the current stream. Steps come in order."""
         number = batch_of(step, self._reuse)
         self._wait_for(number)
         batch.copy_(self._ring[number % self._size], non_blocking=True)

@@ -242,7 +242,9 @@ def _picture_patches(picture: Picture) -> Patches:
 def _clip_patches(clip: Clip) -> Patches:
     frames, height, width = clip.pixels.shape[:3]
     if frames != 2 * len(clip.seconds):
-        raise ValueError(f"a clip of {frames} frames names {len(clip.seconds)} seconds; expected one per pair")
+        raise ValueError(
+            f"a clip of {frames} frames names {len(clip.seconds)} seconds; expected one per pair"
+        )
     rows, columns = height // CELL, width // CELL
     blocks = clip.pixels.reshape(frames // 2, 2, rows, 2, PATCH, columns, 2, PATCH, 3)
     pixels = blocks.transpose(0, 2, 5, 3, 6, 1, 4, 7, 8).reshape(-1, 2 * PATCH * PATCH * 3)

@@ -46,9 +46,7 @@ TEMPLATE = r"""[gMASK]<sop>
 {%- if add_generation_prompt %}<|assistant|>{{ '\n' }}{% endif %}"""  # noqa: E501
 
 
-def configuration(
-    *, vision_layers: int, text_layers: int, width: int, gated_width: int
-) -> dict[str, Any]:
+def configuration(*, vision_layers: int, text_layers: int, width: int, gated_width: int) -> dict[str, Any]:
     """
     config.json. The width of the vision part's own feed-forward is `out_hidden_size`, so both parts have one
     width; its `intermediate_size` is the merger's only.
@@ -118,11 +116,14 @@ def new_model(config: dict[str, Any]) -> Glm4vForConditionalGeneration:
 def export(model: Glm4vForConditionalGeneration, directory: Path) -> None:
     """Raises ValueError, and writes nothing, where the weights have no room in the repository."""
     weights = {
-        name: tensor.detach().to("cpu", torch.bfloat16).contiguous() for name, tensor in model.state_dict().items()
+        name: tensor.detach().to("cpu", torch.bfloat16).contiguous()
+        for name, tensor in model.state_dict().items()
     }
     size = sum(tensor.nbytes for tensor in weights.values())
     if size >= MOST_BYTES:
-        raise ValueError(f"the weights take {size:,} bytes; expected less than {MOST_BYTES:,}: train fewer layers")
+        raise ValueError(
+            f"the weights take {size:,} bytes; expected less than {MOST_BYTES:,}: train fewer layers"
+        )
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / "model.safetensors"
     save_file(weights, file, metadata={"format": "pt"})
@@ -130,6 +131,7 @@ def export(model: Glm4vForConditionalGeneration, directory: Path) -> None:
         size = file.stat().st_size
         file.unlink()
         raise ValueError(f"model.safetensors takes {size:,} bytes; expected less than {MOST_BYTES:,}")
+    file.chmod(0o644)
     vision, text = model.config.vision_config, model.config.text_config
     config = configuration(
         vision_layers=vision.depth,

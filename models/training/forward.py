@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from transformers import Glm4vForConditionalGeneration
 
@@ -58,7 +59,9 @@ def initialize(model: Glm4vForConditionalGeneration) -> None:
             parameter.fill_(0.5)
         elif parameter.dim() > 1:
             scale = 1 / math.sqrt(parameter[0].numel())
-            if name.startswith(f"{_VISION}blocks") and name.endswith(("attn.proj.weight", "down_proj.weight")):
+            if name.startswith(f"{_VISION}blocks") and name.endswith(
+                ("attn.proj.weight", "down_proj.weight")
+            ):
                 scale *= 0.3
             if name.endswith("merger.down_proj.weight"):
                 scale *= 4
@@ -160,15 +163,15 @@ class Forward:
         self._mean = torch.tensor(IMAGE_MEAN, device=device)
         self._std = torch.tensor(IMAGE_STD, device=device)
         self._attend = _flash_attention if device.type == "cuda" else _plain_attention
-        self._region: Callable[[Callable[..., Any]], Callable[..., Any]] = _compiled if compiled else _as_it_is
-        self._vision_start = self._region(_vision_start)
-        self._vision_between = self._region(_vision_between)
-        self._vision_end = self._region(_vision_end)
-        self._text_start = self._region(_text_start)
-        self._text_between = self._region(_text_between)
-        self._text_end = self._region(_text_end)
-        self.answer_losses = self._region(answer_losses)
-        self.character_loss = self._region(character_loss)
+        region = _compiled if compiled else _as_it_is
+        self._vision_start = region(_vision_start)
+        self._vision_between = region(_vision_between)
+        self._vision_end = region(_vision_end)
+        self._text_start = region(_text_start)
+        self._text_between = region(_text_between)
+        self._text_end = region(_text_end)
+        self.answer_losses = region(answer_losses)
+        self.character_loss = region(character_loss)
 
     def __call__(self, batch: Tensors) -> Outputs:
         features = self._vision(batch)
@@ -379,7 +382,7 @@ def _text_start(
     before: list[Tensor],
     heads: tuple[int, int],
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
-    angles = (positions.float()[:, :, None] * frequencies).split(sections, -1)
+    angles = (positions.float()[:, :, None] * frequencies).split(sections, -1)  # type: ignore[no-untyped-call]
     joined = torch.cat([section[axis] for axis, section in enumerate(angles)], -1)[:, None]
     cos, sin = joined.cos(), joined.sin()
     return cos, sin, _text_qkv(x, before, cos, sin, heads)
@@ -392,7 +395,7 @@ def _text_qkv(
     norm, qkv, bias = weights
     queries, keys = heads
     joined = F.linear(_rms(x, norm), qkv, bias).view(len(x), queries + 2 * keys, -1)
-    q, k, v = joined.split((queries, keys, keys), 1)
+    q, k, v = joined.split((queries, keys, keys), 1)  # type: ignore[no-untyped-call]
     k = _turned_pairs(k, cos, sin).repeat_interleave(queries // keys, 1)
     return _turned_pairs(q, cos, sin), k, v.repeat_interleave(queries // keys, 1)
 
@@ -451,10 +454,11 @@ def _plain_attention(
     del longest
     ends = bounds.tolist()
     pieces = []
-    for start, end in zip(ends[:-1], ends[1:], strict=True):
+    for start, end in pairwise(ends):
         if end > start:
-            parts = (part[start:end].transpose(0, 1)[None] for part in (q, k, v))
-            pieces.append(F.scaled_dot_product_attention(*parts, is_causal=causal)[0].transpose(0, 1))
+            queries, keys, values = (part[start:end].transpose(0, 1)[None] for part in (q, k, v))
+            piece = F.scaled_dot_product_attention(queries, keys, values, is_causal=causal)
+            pieces.append(piece[0].transpose(0, 1))
     return torch.cat(pieces)
 
 

@@ -101,7 +101,9 @@ class Optimizer:
         stack = torch.stack([matrix.of(gradients[matrix.name]) for matrix in matrices]).bfloat16()
         momentum = self._momentum[shape].lerp_(stack, 1 - settings.momentum)
         rate = self.rate * settings.muon_rate
-        update = _orthogonalized(stack.lerp(momentum, settings.momentum)) * (rate * 0.2 * math.sqrt(max(shape)))
+        update = _orthogonalized(stack.lerp(momentum, settings.momentum)) * (
+            rate * 0.2 * math.sqrt(max(shape))
+        )
         targets = [matrix.of(self._parameters[matrix.name]) for matrix in matrices]
         torch._foreach_mul_(targets, 1 - rate * settings.weight_decay)
         torch._foreach_sub_(targets, list(update.unbind()))

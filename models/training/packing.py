@@ -191,7 +191,10 @@ class _Packer:
                 f" has room for {self._layout.pictures} and {self._layout.clips}"
             )
         for patches in sample.media:
-            if patches.rows * patches.columns > MOST_PATCHES or max(patches.rows, patches.columns) > LONGEST_SIDE:
+            if (
+                patches.rows * patches.columns > MOST_PATCHES
+                or max(patches.rows, patches.columns) > LONGEST_SIDE
+            ):
                 raise TooLong(
                     f"a medium ({tasks}) has {patches.rows} x {patches.columns} patches; expected"
                     f" {MOST_PATCHES} at most, and {LONGEST_SIDE} at most on a side"

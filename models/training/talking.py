@@ -212,7 +212,9 @@ def chance_answer(rng: Random, held_out: bool = False) -> Turn:
 
 
 def turns(rng: Random, held_out: bool = False) -> tuple[Turn, ...]:
-    """One to three prompts in a row."""
-    makers = (talk, long_answer, chance_answer)
+    """One to three prompts in a row, at most one of them, the last, with a long answer."""
     count = rng.choice((1, 1, 2, 3))
-    return tuple(rng.choices(makers, (70, 12, 18))[0](rng, held_out) for _ in range(count))
+    makers = [rng.choices((talk, chance_answer), (80, 20))[0] for _ in range(count)]
+    if rng.random() < 0.2:
+        makers[-1] = long_answer
+    return tuple(make(rng, held_out) for make in makers)

@@ -16,7 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -43,8 +43,8 @@ class Recipe:
     """Everything that decides what comes out."""
 
     seed: int = 0
-    steps: int = 50_000
-    reuse: int = 1
+    steps: int = 56_000
+    reuse: int = 2
     """How often a batch is used."""
 
     vision_layers: int = 8
@@ -53,14 +53,18 @@ class Recipe:
     gated_width: int = 704
     """Of the text part's feed-forward."""
 
-    optimizer: Hyperparameters = Hyperparameters(
-        muon_rate=3e-3, adam_rate=3e-3, weight_decay=0.05, momentum=0.95
+    optimizer: Hyperparameters = field(
+        default_factory=lambda: Hyperparameters(
+            muon_rate=3e-3, adam_rate=3e-3, weight_decay=0.05, momentum=0.95
+        )
     )
     warm_up: int = 300
     character_weight: float = 1.0
     """Of the auxiliary loss, to begin with; it falls as the learning rate does."""
 
-    layout: Layout = Layout(tokens=12_288, pictures=13_312, clips=3_584, sequences=320, pieces=512)
+    layout: Layout = field(
+        default_factory=lambda: Layout(tokens=12_288, pictures=13_312, clips=3_584, sequences=320, pieces=512)
+    )
     held_out_batches: int = 6
 
 
@@ -200,7 +204,7 @@ class Trainer:
         """Compiles a step and records it as one CUDA graph. The state is afterwards what it was before."""
         before = {name: tensor.clone() for name, tensor in self.state().items()}
         self.batch.copy_(batch)
-        warm_up = torch.cuda.Stream()
+        warm_up = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         warm_up.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(warm_up):
             for _ in range(3):
@@ -279,7 +283,9 @@ def load_state(trainer: Trainer, file: Path) -> int:
         metadata = opened.metadata()
         saved, own = json.loads(metadata["recipe"]), json.loads(json.dumps(asdict(trainer.recipe)))
         if saved != own:
-            differing = [f"{key}: {saved.get(key)}, now {own[key]}" for key in own if saved.get(key) != own[key]]
+            differing = [
+                f"{key}: {saved.get(key)}, now {own[key]}" for key in own if saved.get(key) != own[key]
+            ]
             raise ValueError(f"{file} is of another recipe; go on with the same one ({'; '.join(differing)})")
         trainer.load({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118
     return int(metadata["step"])
@@ -424,9 +430,7 @@ def _run(trainer: Trainer, feed: Feed, steps: range, held_out: Sequence[HeldOut]
 
 def _start_workers(recipe: Recipe, start: int, stop: int) -> Workers:
     numbers = batches_needed(start, stop, recipe.reuse)
-    return Workers(
-        recipe.layout, batch_maker(recipe), numbers, processes=max(1, _cores() - 1), slots=SLOTS
-    )
+    return Workers(recipe.layout, batch_maker(recipe), numbers, processes=max(1, _cores() - 1), slots=SLOTS)
 
 
 def _steps_done(state: Path) -> int:
