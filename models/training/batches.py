@@ -19,6 +19,8 @@ from multiprocessing.context import ForkProcess
 
 import torch
 
+from glimpse_worker.lifecycle import die_with_parent
+
 from .packing import Arrays, Layout
 
 BLOCK = 64
@@ -126,6 +128,7 @@ def _work(
     slots: list[Arrays], make: MakeBatch, next_job: Callable[[], int], report: Callable[[object], None]
 ) -> None:
     """What a worker process does until it is ended."""
+    die_with_parent()
     # Threads of the parent's pools do not live on in a fork.
     torch.set_num_threads(1)
     os.nice(5)

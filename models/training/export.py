@@ -125,13 +125,15 @@ def export(model: Glm4vForConditionalGeneration, directory: Path) -> None:
             f"the weights take {size:,} bytes; expected less than {MOST_BYTES:,}: train fewer layers"
         )
     directory.mkdir(parents=True, exist_ok=True)
-    file = directory / "model.safetensors"
+    # Whoever reads the directory meanwhile finds whole weights.
+    file = directory / "model.safetensors.part"
     save_file(weights, file, metadata={"format": "pt"})
     if file.stat().st_size >= MOST_BYTES:
         size = file.stat().st_size
         file.unlink()
         raise ValueError(f"model.safetensors takes {size:,} bytes; expected less than {MOST_BYTES:,}")
     file.chmod(0o644)
+    file.replace(directory / "model.safetensors")
     vision, text = model.config.vision_config, model.config.text_config
     config = configuration(
         vision_layers=vision.depth,

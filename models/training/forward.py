@@ -452,14 +452,13 @@ def _plain_attention(
 ) -> Tensor:
     """(rows, heads, head width), every piece between two bounds by itself."""
     del longest
-    ends = bounds.tolist()
-    pieces = []
-    for start, end in pairwise(ends):
-        if end > start:
-            queries, keys, values = (part[start:end].transpose(0, 1)[None] for part in (q, k, v))
-            piece = F.scaled_dot_product_attention(queries, keys, values, is_causal=causal)
-            pieces.append(piece[0].transpose(0, 1))
-    return torch.cat(pieces)
+    lengths = [end - start for start, end in pairwise(bounds.tolist()) if end > start]
+    pieces = [part.transpose(0, 1)[None].split(lengths, 2) for part in (q, k, v)]
+    attended = [
+        F.scaled_dot_product_attention(queries, keys, values, is_causal=causal)
+        for queries, keys, values in zip(*pieces, strict=True)
+    ]
+    return torch.cat(attended, 2)[0].transpose(0, 1)
 
 
 def _flash_attention(

@@ -146,7 +146,7 @@ def turns(rng: Random, shown: Scene) -> tuple[Turn, ...]:
         if all(shown.place_is_plain(thing) for thing in shown.things):
             choices.append((describing_at_length, 1))
     if shown.things:
-        choices += [(locating, 7), (naming, 3)]
+        choices += [(locating, 12), (naming, 3)]
     if rng.random() < 0.2:
         choices += [(reading_nothing, 1), (missing, 2)]
     askings, weights = zip(*choices, strict=True)

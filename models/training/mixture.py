@@ -15,10 +15,10 @@ Kind = Literal["page", "table", "receipt", "scene", "video", "text video", "talk
 
 # Reading takes by far the longest to learn, so it gets the most.
 MIXTURE: dict[Kind, int] = {
-    "page": 450,
+    "page": 410,
     "table": 35,
     "receipt": 35,
-    "scene": 245,
+    "scene": 310,
     "video": 80,
     "text video": 20,
     "talk": 70,

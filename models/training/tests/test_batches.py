@@ -17,7 +17,8 @@ from models.training.batches import (
     batches_needed,
 )
 from models.training.packing import Arrays
-from models.training.train import SMALL, batch_maker
+from models.training.recipe import SMALL
+from models.training.train import batch_maker
 
 CPU = torch.device("cpu")
 
@@ -38,9 +39,9 @@ def fed(make: MakeBatch, start: int, stop: int, *, processes: int, reuse: int = 
 
 
 def test_batches_are_the_same_and_in_order_whatever_the_number_of_processes() -> None:
-    by_one = fed(batch_maker(SMALL), 0, 6, processes=1)
-    by_three = fed(batch_maker(SMALL), 0, 6, processes=3)
-    resumed = fed(batch_maker(SMALL), 4, 6, processes=2)
+    by_one = fed(batch_maker(SMALL, 0), 0, 6, processes=1)
+    by_three = fed(batch_maker(SMALL, 0), 0, 6, processes=3)
+    resumed = fed(batch_maker(SMALL, 0), 4, 6, processes=2)
     assert all(torch.equal(one, other) for one, other in zip(by_one, by_three, strict=True))
     assert all(torch.equal(one, other) for one, other in zip(by_one[4:], resumed, strict=True))
     assert not torch.equal(by_one[0], by_one[1])

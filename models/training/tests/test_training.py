@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,14 @@ from safetensors.torch import load_file
 from transformers import Glm4vForConditionalGeneration
 
 from models.training.export import configuration, export, new_model
+from models.training.figures import held_out_batches
 from models.training.optimizer import learning_rate
+from models.training.recipe import SMALL, Recipe
 from models.training.sight import CHECKPOINT
-from models.training.train import SMALL, Recipe, Trainer, held_out_batches, load_state, train
+from models.training.state import load_state
+from models.training.train import Call, train
+from models.training.trainer import Trainer
+from models.training.world import ProcessFailed, World, run_together
 
 CPU = torch.device("cpu")
 
@@ -22,7 +28,7 @@ CPU = torch.device("cpu")
 def test_the_loss_falls_on_one_batch() -> None:
     recipe = replace(SMALL, steps=100)
     trainer = Trainer(recipe, CPU)
-    trainer.batch.copy_(held_out_batches(recipe)[0].flat)
+    trainer.batches.copy_(held_out_batches(recipe)[0].flat)
     losses = []
     for step in range(10):
         trainer.step(step)
@@ -33,14 +39,42 @@ def test_the_loss_falls_on_one_batch() -> None:
 
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
     recipe = replace(SMALL, steps=4)
-    whole = train(recipe, tmp_path / "whole", CPU)
-    train(recipe, tmp_path / "first", CPU, stop_after=2)
+    whole = train(recipe, Call(tmp_path / "whole"), CPU)
+    train(recipe, Call(tmp_path / "first", stop_after=2), CPU)
     state = tmp_path / "first" / "state.safetensors"
-    resumed = train(recipe, tmp_path / "second", CPU, resume=state)
+    resumed = train(recipe, Call(tmp_path / "second", resume=state), CPU)
     for name, tensor in whole.state().items():
         assert torch.equal(tensor, resumed.state()[name]), name
     with pytest.raises(ValueError, match=r"another recipe.*steps: 4, now 5"):
         load_state(Trainer(replace(recipe, steps=5), CPU), state)
+
+
+def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
+    recipe = replace(SMALL, steps=2)
+    alone = train(recipe, Call(tmp_path / "alone"), CPU)
+
+    def work(world: World) -> None:
+        train(recipe, Call(tmp_path / "together"), CPU, world)
+
+    run_together(2, work)
+    together = load_file(tmp_path / "together" / "checkpoint" / "model.safetensors")
+    for name, tensor in alone.model.state_dict().items():
+        assert torch.allclose(tensor, together[name].float(), atol=2e-3), name
+
+
+def test_a_process_that_fails_ends_the_others() -> None:
+    def work(world: World) -> None:
+        if not world.is_first:
+            raise SystemExit(3)
+        signal.pause()
+
+    with pytest.raises(ProcessFailed, match="process 1 ended with exit code 3"):
+        run_together(2, work)
+
+
+def test_a_step_that_cannot_be_shared_evenly_is_refused() -> None:
+    with pytest.raises(ValueError, match="4 parts of a step cannot be shared evenly by 3 GPUs"):
+        World(size=3).share(4)
 
 
 def test_a_state_of_the_whole_model_takes_60_megabytes_at_most() -> None:
