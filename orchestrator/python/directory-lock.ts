@@ -1,9 +1,11 @@
 import { randomUUID } from "node:crypto";
-import { link, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFile, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 
 const pollMs = 200;
+const guardPollMs = 10;
 const refreshMs = 5_000;
 /** A lock that has not been refreshed for so long has no holder any more, whoever has its pid now. */
 const silentMs = 30_000;
@@ -32,7 +34,7 @@ export async function withLock<T>(path: string, options: LockOptions, work: () =
       return await work();
     } finally {
       clearInterval(refresh);
-      await discard(path, text);
+      await release(path, text);
     }
   } finally {
     own.delete(text);
@@ -48,7 +50,7 @@ async function acquire(path: string, text: string, { signal, onWait }: LockOptio
     const found = await look(path);
     if (found === undefined) continue;
     if (isLeftBehind(found.text) || silence.isTooLong(found)) {
-      await discard(path, found.text);
+      if (await change(path, found.text, text)) return;
       continue;
     }
     // A lock that is just being made has no text yet; one that never gets any belongs to nobody known.
@@ -118,18 +120,53 @@ class Silence {
   }
 }
 
-/** Moves the lock away before it is removed, so that of two that want to remove it only one does. */
-async function discard(path: string, text: string): Promise<void> {
-  const aside = `${path}.${randomUUID()}`;
+async function release(path: string, text: string): Promise<void> {
+  // What somebody else has taken over by force is left to them.
+  await change(path, text, undefined);
+}
+
+/**
+ * Replaces the text of a lock, or removes the lock, if it still has the text `from`: of many that want to take over one
+ * that was left behind, one does. Looking and changing is one step for everybody, since all who change a lock hold its
+ * guard meanwhile, and at no moment is there none that somebody else could make anew.
+ */
+async function change(path: string, from: string, to: string | undefined): Promise<boolean> {
+  const guard = `${path}.guard`;
+  const silence = new Silence();
+  for (;;) {
+    const done = tryToChange(path, guard, from, to);
+    if (done !== undefined) return done;
+    const found = await look(guard);
+    // Its holder died in the few system calls that it holds it for.
+    if (found !== undefined && silence.isTooLong(found)) rmSync(guard, { force: true });
+    await delay(guardPollMs);
+  }
+}
+
+/** Undefined while another process holds the guard. Within this process nothing comes between: nothing is awaited. */
+function tryToChange(path: string, guard: string, from: string, to: string | undefined): boolean | undefined {
   try {
-    await rename(path, aside);
+    writeFileSync(guard, "", { flag: "wx" });
   } catch (error) {
-    if (codeOf(error) === "ENOENT") return;
+    if (codeOf(error) === "EEXIST") return undefined;
     throw error;
   }
-  // Somebody was quicker, and this is the new holder's. Linking does not replace one that was made meanwhile.
-  if ((await readFile(aside, "utf8")) !== text) await link(aside, path).catch(() => undefined);
-  await rm(aside);
+  try {
+    if (readFileSync(path, "utf8") !== from) return false;
+    if (to === undefined) {
+      rmSync(path);
+    } else {
+      const next = `${path}.${randomUUID()}`;
+      writeFileSync(next, to);
+      renameSync(next, path);
+    }
+    return true;
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return false;
+    throw error;
+  } finally {
+    rmSync(guard, { force: true });
+  }
 }
 
 function codeOf(error: unknown): unknown {

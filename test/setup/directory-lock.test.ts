@@ -76,6 +76,14 @@ describe("a lock", () => {
     expect(counts).toEqual(Array(8).fill(1));
   });
 
+  test("is taken over although somebody died while taking it over", async () => {
+    tenSecondsALook();
+    writeFileSync(path, `${process.pid} ${hostname()} of-another-life`);
+    writeFileSync(`${path}.guard`, "");
+    await expect(withLock(path, {}, taken)).resolves.toBe("taken");
+    expect(readdirSync(dirname(path))).toEqual([]);
+  });
+
   test("that somebody else has taken over by force is left to them", async () => {
     await withLock(path, {}, async () => {
       rmSync(path);
