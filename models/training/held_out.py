@@ -247,23 +247,22 @@ def write(folder: Path, count: int, seed: int, groups: list[str]) -> None:
     with (folder / "samples.jsonl").open("w", encoding="utf-8") as file:
         for number, (group, sample) in enumerate(samples(count, seed, groups)):
             turn = sample.turn
-            asked = {
-                "id": number,
-                "group": group,
-                "task": turn.task,
-                "question": turn.question,
-                "system": None,
-            }
-            file.write(json.dumps({**asked, "answer": turn.answer, **_save(folder, number, sample)}) + "\n")
+            asked = {"group": group, "question": turn.question, "answer": turn.answer}
+            file.write(json.dumps({**asked, **_save(folder, number, sample)}) + "\n")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m models.training.held_out")
-    parser.add_argument("--out", type=Path, required=True, help="where to write")
+    task = parser.add_mutually_exclusive_group(required=True)
+    task.add_argument("--out", type=Path, help="the folder to write to")
+    task.add_argument("--list", action="store_true", help="print the names of the groups, and draw nothing")
     parser.add_argument("--samples", type=int, default=500, help="of each group")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--groups", default=",".join(GROUPS), help="which, by name, with commas between them")
     options = parser.parse_args()
+    if options.list:
+        print("\n".join(GROUPS))
+        parser.exit()
     asked_for = options.groups.split(",")
     unknown = [group for group in asked_for if group not in GROUPS]
     if unknown:
