@@ -15,6 +15,8 @@ export interface Outcome {
 /** A box that overlaps more than this with the expected one is called right. */
 export const goodOverlap = 0.75;
 
+const shortestModesty = "There is no text".length;
+
 export function judge(sample: Sample, answer: Answer): Outcome {
   return { sample, answer, score: answer.finishReason === "stop" ? score(sample, answer) : 0 };
 }
@@ -30,7 +32,7 @@ function score(sample: Sample, { text, boxes }: Answer): number {
     case "json":
       return Number(isDeepStrictEqual(parsed(text), JSON.parse(sample.answer)));
     case "modest":
-      return Number(boxes.length === 0 && [sample.answer, ...modestSentences].map(bare).includes(bare(text)));
+      return Number(boxes.length === 0 && (bare(text) === bare(sample.answer) || isModest(text)));
     case "box": {
       const [first, ...others] = boxes;
       return first !== undefined && others.length === 0 ? overlap(first.box, sample.box) : 0;
@@ -38,6 +40,12 @@ function score(sample: Sample, { text, boxes }: Answer): number {
     default:
       return sample satisfies never;
   }
+}
+
+/** A modest sentence that breaks off claims nothing either, once it has said what it is about. */
+function isModest(text: string): boolean {
+  const said = bare(text);
+  return said.length >= shortestModesty && modestSentences.some((sentence) => bare(sentence).startsWith(said));
 }
 
 /** Whether a claim is made does not depend on its full stop or its capitals. */

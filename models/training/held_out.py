@@ -108,17 +108,26 @@ def _box(rng: Random) -> Sample:
     return _until(draw)
 
 
+_ALIKE = frozenset("cCoOsSvVwWxXzZ0lI1|")
+"""What by itself nobody can tell for certain: only its neighbours' size says whether a `c` is a `C`."""
+
+
+def _line(rng: Random, shortest: int, longest: int) -> str:
+    """Every length is as likely as the other."""
+    length = rng.randint(shortest, longest)
+    while True:
+        text = text_line(rng, length, held_out=True)
+        if len(text) == length and not _ALIKE.issuperset(text):
+            return text
+
+
 def _read(
     rng: Random, lines: int, shortest: int, longest: int, smallest: float = 10, largest: float = 200
 ) -> Sample:
     """`smallest` and `largest` bound the letters' size in pixels per em as the model sees them."""
 
     def draw() -> Sample | None:
-        text = Text(
-            tuple(text_line(rng, rng.randint(shortest, longest), held_out=True) for _ in range(lines))
-        )
-        if not all(shortest <= len(line) <= longest for line in text.lines):
-            return None
+        text = Text(tuple(_line(rng, shortest, longest) for _ in range(lines)))
         page = reading.page(rng, text)
         if not smallest <= page.pixels_per_em < largest:
             return None
@@ -134,9 +143,11 @@ def _read(
 
 
 def _pseudo_word(rng: Random) -> Sample:
+    length = rng.randint(4, 12)
+
     def draw() -> Sample | None:
-        word = pseudo_word(rng, rng.randint(4, 12))
-        if word in WORDS:
+        word = pseudo_word(rng, length)
+        if len(word) != length or word in WORDS:
             return None
         text = Text((rng.choice((word, word.upper())),))
         page = reading.page(rng, text)
