@@ -13,7 +13,7 @@ class Recipe:
     """Of one run. The same recipe sees the same samples in the same order on any number of GPUs."""
 
     seed: int = 0
-    steps: int = 66_000
+    steps: int = 53_030
     parts: int = 4
     """Batches of one step. The GPUs that there are share them."""
 
