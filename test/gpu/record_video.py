@@ -3,22 +3,46 @@
 PYTHONPATH=python-worker/tests python test/gpu/record_video.py
 """
 
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from transformers import AutoProcessor
-from transformers.video_utils import VideoMetadata
+import torch
 from video_cases import CASES, FIXTURE, QUESTION, VideoCase, recorded
 
+if TYPE_CHECKING:
+    from transformers import AutoProcessor
+
 EMBEDDED = Path(__file__).resolve().parents[2] / "models" / "embedded"
+
+
+def name_operators() -> torch.library.Library:
+    """
+    torchvision's wheels hold operators for CUDA, which do not load beside torch's CPU build. Its resize is
+    plain torch: with the names of the operators alone, its Python part can be imported.
+    """
+    [package] = find_spec("torchvision").submodule_search_locations
+    registrations = Path(package, "_meta_registrations.py").read_text()
+    named = set(re.findall(r'(?:register_meta\("|register_fake\("torchvision::)(\w+)"', registrations))
+    library = torch.library.Library("torchvision", "DEF")
+    for name in named - {"nms"}:
+        library.define(f"{name}(Tensor x) -> Tensor")
+    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
 
 
 def record(processor: AutoProcessor, case: VideoCase) -> dict[str, np.ndarray]:
     content = [{"type": "video"}, {"type": "text", "text": QUESTION}]
     text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-    metadata = VideoMetadata(
-        total_num_frames=case.frames, fps=case.fps, frames_indices=list(range(case.frames))
-    )
+    metadata = {
+        "total_num_frames": case.frames,
+        "fps": case.fps,
+        "frames_indices": list(range(case.frames)),
+    }
     inputs = processor(
         text=[text],
         videos=[case.pictures()],
@@ -35,12 +59,18 @@ def record(processor: AutoProcessor, case: VideoCase) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
+    # The names are known as long as it lives.
+    library = None if torch.version.cuda or torch.version.hip else name_operators()
+    # With torchvision at hand, transformers imports it.
+    from transformers import AutoProcessor
+
     processor = AutoProcessor.from_pretrained(EMBEDDED)
     arrays = {
         f"{name}/{key}": values
         for name, case in CASES.items()
         for key, values in record(processor, case).items()
     }
+    del library
     FIXTURE.parent.mkdir(exist_ok=True)
     np.savez_compressed(FIXTURE, **arrays)
     print(f"{len(CASES)} videos in {FIXTURE.stat().st_size} bytes")
