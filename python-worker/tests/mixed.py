@@ -26,6 +26,7 @@ ASKED = (
     "Describe each image.",
     "What happens in this video?",
 )
+COLOURS = ("red", "blue", "green", "black")
 ANSWERED = ("A red circle.", "3", "There is no text.", "Zebra lamp 42")
 LETTERS = "abcdefghkmnprstABCDEFGHX0123456789    "
 SIZES = ((112, 112), (112, 112), (112, 112), (56, 140), (140, 56), (84, 84), (224, 112), (168, 168))
@@ -56,7 +57,13 @@ def questions(random: Random) -> list[list[Question]]:
 
 
 def about_nothing(random: Random) -> Question:
-    return Question([*_perhaps_system(random), user(salad(random, LONG))])
+    """Mostly ends with something that the model does, because it declines what it does not understand."""
+    words, chance = salad(random, LONG), random.random()
+    if chance < 0.6:
+        words += f" Repeat the word {''.join(random.choices(LETTERS.strip(), k=6))}."
+    elif chance < 0.8:
+        words += " Name a random word."
+    return Question([*_perhaps_system(random), user(words)])
 
 
 def about_pictures(random: Random, count: int) -> Question:
@@ -72,7 +79,11 @@ def about_pictures(random: Random, count: int) -> Question:
 
 def about_a_video(random: Random) -> Question:
     size = random.choice(((112, 112), (56, 112), (112, 84), (97, 131)))
-    frames = [grain(random, size, 28) for _ in range(random.randrange(2, 8))]
+    count = random.randrange(2, 8)
+    if random.random() < 0.2:
+        frames = [grain(random, size, 28) for _ in range(count)]
+    else:
+        frames = [letters(random, size) for _ in range(count)]
     return Question([user(0, _asked(random))], frames=frames, fps=random.choice((0.3, 1, 2, 24)))
 
 
@@ -97,15 +108,20 @@ def salad(random: Random, lengths: Sequence[int]) -> str:
 
 def picture(random: Random) -> Image.Image:
     size = random.choice(SIZES if random.random() < 0.7 else ODD_SIZES)
-    kind = random.randrange(4)
-    if kind == 0:
-        words = "".join(random.choice(LETTERS) for _ in range(random.randrange(4, 24)))
-        return text(words, size, 18)
-    if kind == 1:
-        left, top = random.randrange(size[0]), random.randrange(size[1])
-        colour = random.choice(("red", "blue", "green", "black"))
-        return shapes(size, ("circle", colour, (left, top, left + 50, top + 50)))
-    return grain(random, size, 1 if kind == 2 else 12)
+    kind = random.randrange(6)
+    if kind < 3:
+        return letters(random, size)
+    if kind == 3:
+        colours = random.sample(COLOURS, 3)
+        places = [(random.randrange(size[0]), random.randrange(size[1])) for _ in colours]
+        drawn = ((left, top, left + 40, top + 40) for left, top in places)
+        kinds = random.choices(("circle", "square"), k=3)
+        return shapes(size, *zip(kinds, colours, drawn, strict=True))
+    return grain(random, size, 1 if kind == 4 else 12)
+
+
+def letters(random: Random, size: tuple[int, int]) -> Image.Image:
+    return text("".join(random.choices(LETTERS, k=random.randrange(4, 24))), size, 18)
 
 
 def grain(random: Random, size: tuple[int, int], cell: int) -> Image.Image:
@@ -116,7 +132,11 @@ def grain(random: Random, size: tuple[int, int], cell: int) -> Image.Image:
 
 
 def _asked(random: Random) -> str:
-    return random.choice(ASKED) if random.random() < 0.5 else salad(random, SHORT)
+    """Often behind other words, and now and then these alone."""
+    words = [salad(random, SHORT)] if random.random() < 0.5 else []
+    if not words or random.random() < 0.7:
+        words.append(random.choice(ASKED))
+    return " ".join(words)
 
 
 def _perhaps_system(random: Random) -> list[ChatMessage]:

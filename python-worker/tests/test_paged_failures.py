@@ -84,7 +84,7 @@ def test_a_prompt_that_does_not_fit_into_memory_in_small_chunks_either_ends_by_n
         own.before = failing(FULL, lambda launch: launch.kind == "prefill" and "r1" in launch.names)
         own.gather(3)
         others = [own.ask_about(SUM)]
-        guilty = own.ask_about(long_text(120))
+        guilty = own.ask_about(long_text(60))
         others += [own.ask_about(CIRCLE)]
         failure = guilty.wait().error
         assert failure.code == "GPU_OUT_OF_MEMORY"
@@ -153,7 +153,7 @@ def test_a_request_that_breaks_its_batch_ends_with_the_traceback_and_the_others_
 
 @LOOKAHEADS
 def test_drawn_tokens_and_penalties_are_the_same_after_a_batch_has_failed(lookahead: int) -> None:
-    options: dict[str, Any] = {"max_new_tokens": 12, "repetition_penalty": 1.3}
+    options: dict[str, Any] = {"max_new_tokens": 12, "repetition_penalty": 3.0}
     with board(lookahead=lookahead) as own:
         undisturbed = [own.ask_about(HELLO, **options, **wish).wait().ids for wish in ({}, UNENDING)]
         flaky = iter([True, False, False] * 20)

@@ -78,11 +78,15 @@ def test_a_crowd_without_enough_memory_gets_what_transformers_gives_one_by_one(
         print(f"\nseed {SEED}: {verdict}; {preempted} preempted")  # noqa: T201
     verdict.check()
     assert preempted > 0
-    check_that_all_of_it_happened(answers, left)
+    check_that_all_of_it_happened(everybody, answers, left)
 
 
-def check_that_all_of_it_happened(answers: Sequence[Answer], left: Counter[str]) -> None:
+def check_that_all_of_it_happened(
+    everybody: Sequence[Asked], answers: Sequence[Answer], left: Counter[str]
+) -> None:
     """Or the crowd proves less than it says."""
+    # Nobody could tell one's answer from another's if all were alike.
+    assert len({tuple(asked.expected().ids) for asked in everybody}) > len(everybody) / 2
     assert set(left) == {"preparing", "waiting", "prefilling", "decoding"}
     usages = [answer.done.usage for answer in answers]
     # More than that are the pictures and what stands around them.

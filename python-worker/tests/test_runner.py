@@ -126,8 +126,8 @@ def test_rows_of_a_batch_are_sampled_each_in_its_own_way() -> None:
     wishes = [("Hello", GREEDY), ("Hello", HOT), ("Hello", PENALISED), ("What is 7 + 8?", GREEDY)]
     sequences = [bench.sequence(text, slot, how) for slot, (text, how) in enumerate(wishes)]
     bench.begin(*sequences)
-    bench.go_on(*sequences, tokens=9)
-    assert [answer(one) for one in sequences] == [alone(text, how, 10) for text, how in wishes]
+    bench.go_on(*sequences, tokens=14)
+    assert [answer(one) for one in sequences] == [alone(text, how, 15) for text, how in wishes]
     assert len({tuple(answer(one)) for one in sequences}) == 4
 
 
