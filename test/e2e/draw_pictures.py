@@ -72,8 +72,8 @@ def main() -> None:
     whole = (directory / "circle.jpg").read_bytes()
     (directory / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
     Image.new("1", (20_000, 20_000)).save(directory / "huge.png")
-    banner, draw = canvas(8400, 28)
-    draw.rectangle((2800, 4, 5600, 24), fill="blue")
+    banner, draw = canvas(8400, 41)
+    draw.rectangle((4000, 1, 4084, 39), fill="blue")
     banner.save(directory / "banner.png")
 
 
