@@ -4,10 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { resolvePython } from "../../orchestrator/python/resolve.ts";
 
-/** Draws the pictures of draw_pictures.py; returns a function from a file's name to its path. */
-export async function drawPictures(): Promise<(name: string) => string> {
+/** Draws the pictures of a script beside this file; returns a function from a picture's name to its path. */
+export async function drawPictures(
+  script: "draw_pictures.py" | "draw_pages.py" = "draw_pictures.py",
+): Promise<(name: string) => string> {
   const directory = mkdtempSync(join(tmpdir(), "pictures-"));
-  const script = new URL("./draw_pictures.py", import.meta.url).pathname;
-  execFileSync(await resolvePython(), ["-W", "error", script, directory], { stdio: "inherit" });
+  const program = join(import.meta.dirname, script);
+  execFileSync(await resolvePython(), ["-W", "error", program, directory], { stdio: "inherit" });
   return (name) => join(directory, name);
 }
