@@ -164,7 +164,7 @@ class Feed:
         if device.type == "cuda":
             _pin(workers.memory)
             self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            self._released = [torch.cuda.Event() for _ in range(self._size)]
+            self._released = [torch.cuda.Event() for _ in range(self._size)]  # type: ignore[no-untyped-call]
         self._thread = threading.Thread(target=self._feed, daemon=True)
         self._thread.start()
 
@@ -225,6 +225,7 @@ class Feed:
 
 def _pin(memory: torch.Tensor) -> None:
     """Registers shared memory with CUDA, so that copies from it run beside the computing."""
-    torch.cuda.cudart().cudaHostRegister(memory.data_ptr(), memory.numel(), 0)
+    runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+    runtime.cudaHostRegister(memory.data_ptr(), memory.numel(), 0)
     if not memory.is_pinned():
         print("note: the batches' shared memory could not be pinned; copies take longer")

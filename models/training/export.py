@@ -110,7 +110,15 @@ def configuration(*, vision_layers: int, text_layers: int, width: int, gated_wid
 
 def new_model(config: dict[str, Any]) -> Glm4vForConditionalGeneration:
     """In float32, with transformers' own initial weights."""
-    return Glm4vForConditionalGeneration(Glm4vConfig.from_dict(config)).float()
+    model = Glm4vForConditionalGeneration(Glm4vConfig.from_dict(config))
+    in_float32: Glm4vForConditionalGeneration = model.float()  # type: ignore[no-untyped-call]
+    return in_float32
+
+
+def parts_of(model: Glm4vForConditionalGeneration) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What config.json says of its vision part and of its text part."""
+    config = model.config.to_dict()
+    return config["vision_config"], config["text_config"]
 
 
 def export(model: Glm4vForConditionalGeneration, directory: Path) -> None:
@@ -134,12 +142,12 @@ def export(model: Glm4vForConditionalGeneration, directory: Path) -> None:
         raise ValueError(f"model.safetensors takes {size:,} bytes; expected less than {MOST_BYTES:,}")
     file.chmod(0o644)
     file.replace(directory / "model.safetensors")
-    vision, text = model.config.vision_config, model.config.text_config
+    vision, text = parts_of(model)
     config = configuration(
-        vision_layers=vision.depth,
-        text_layers=text.num_hidden_layers,
-        width=text.hidden_size,
-        gated_width=text.intermediate_size,
+        vision_layers=vision["depth"],
+        text_layers=text["num_hidden_layers"],
+        width=text["hidden_size"],
+        gated_width=text["intermediate_size"],
     )
     _write(directory / "config.json", config)
     _write(directory / "generation_config.json", _generation())

@@ -21,7 +21,7 @@ from transformers import Glm4vForConditionalGeneration
 
 from .conversation import ALPHABET, SLOTS, UNKNOWN
 from .encoding import PATCH, UNTRAINED
-from .export import IMAGE_MEAN, IMAGE_STD
+from .export import IMAGE_MEAN, IMAGE_STD, parts_of
 from .packing import LONGEST, LONGEST_SIDE, MOST_PATCHES, Tensors
 
 EPSILON = 1e-5
@@ -97,7 +97,7 @@ class Weights:
             dtype=torch.float32 if _stays_float(name) else dtype,
             device=masters[0].device,
         )
-        self._views.update(zip(names, copy.split(rows), strict=True))
+        self._views.update(zip(names, torch.split(copy, rows), strict=True))
         self._copies[name] = copy.requires_grad_()
         self._parts[name] = names
 
@@ -122,13 +122,17 @@ class Weights:
         gradients: dict[str, Tensor] = {}
         for names, gradient in zip(self._parts.values(), of_copies, strict=True):
             rows = [len(self.masters[name]) for name in names]
-            gradients.update(zip(names, gradient.split(rows), strict=True))
+            gradients.update(zip(names, torch.split(gradient, rows), strict=True))
         return gradients
 
 
 def _stays_float(name: str) -> bool:
     """Norms compute in float32, and of the patches' kernel the sum over two frames is taken first."""
     return "norm" in name or name.endswith("patch_embed.proj.weight")
+
+
+Attending = tuple[Tensor, Tensor, Tensor]
+"""Queries, keys and values: (rows, heads, head width) each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +154,14 @@ class Forward:
         *,
         compiled: bool,
     ) -> None:
-        vision, text = model.config.vision_config, model.config.text_config
+        vision, text = parts_of(model)
         self._weights = weights
-        self._vision_layers: int = vision.depth
-        self._text_layers: int = text.num_hidden_layers
-        self._vision_heads: int = vision.num_heads
-        self._text_heads: tuple[int, int] = (text.num_attention_heads, text.num_key_value_heads)
-        self._sections: list[int] = text.rope_parameters["mrope_section"]
-        self._sides = _side_weights(vision.image_size // PATCH).to(device)
+        self._vision_layers: int = vision["depth"]
+        self._text_layers: int = text["num_hidden_layers"]
+        self._vision_heads: int = vision["num_heads"]
+        self._text_heads: tuple[int, int] = (text["num_attention_heads"], text["num_key_value_heads"])
+        self._sections: list[int] = text["rope_parameters"]["mrope_section"]
+        self._sides = _side_weights(vision["image_size"] // PATCH).to(device)
         self._vision_frequencies = model.model.visual.rotary_pos_emb.inv_freq.to(device)
         self._text_frequencies = model.model.language_model.rotary_emb.inv_freq.to(device)
         self._mean = torch.tensor(IMAGE_MEAN, device=device)
@@ -180,6 +184,7 @@ class Forward:
     def _vision(self, batch: Tensors) -> Tensor:
         """(merged tokens, width)"""
         weights, heads, last = self._weights, self._vision_heads, self._vision_layers - 1
+        qkv: Attending
         x, cos, sin, qkv = self._vision_start(
             (batch["pictures"], batch["clips"], batch["coordinates"]),
             (self._mean, self._std, self._sides, self._vision_frequencies),
@@ -217,6 +222,7 @@ class Forward:
         """(tokens, vocabulary)"""
         heads, last = self._text_heads, self._text_layers - 1
         x = _embed(batch, features, self._weights[f"{_TEXT}embed_tokens.weight"])
+        qkv: Attending
         cos, sin, qkv = self._text_start(
             x, batch["positions"], self._text_frequencies, self._sections, self._text_before(0), heads
         )
@@ -266,7 +272,7 @@ def _vision_start(
     weights: list[Tensor],
     before: list[Tensor],
     heads: int,
-) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
+) -> tuple[Tensor, Tensor, Tensor, Attending]:
     pictures, clips, coordinates = seen
     mean, std, sides, frequencies = constants
     kernel, norm, bias, position_embedding = weights
@@ -294,9 +300,7 @@ def _normalized(pixels: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -
     return ((pixels.view(len(pixels), -1, 3).float() / 255 - mean) / std).flatten(1).to(dtype)
 
 
-def _vision_qkv(
-    x: Tensor, weights: list[Tensor], cos: Tensor, sin: Tensor, heads: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def _vision_qkv(x: Tensor, weights: list[Tensor], cos: Tensor, sin: Tensor, heads: int) -> Attending:
     """(patches, heads, head width) each. cos and sin are (patches, 1, half of the head width)."""
     norm, qkv = weights
     q, k, v = F.linear(_rms(x, norm), qkv).view(len(x), 3, heads, -1).unbind(1)
@@ -322,7 +326,7 @@ def _vision_between(
     cos: Tensor,
     sin: Tensor,
     heads: int,
-) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+) -> tuple[Tensor, Attending]:
     """From the attention of a layer to that of the next."""
     x = _vision_after(x, attended, after)
     return x, _vision_qkv(x, before, cos, sin, heads)
@@ -381,8 +385,8 @@ def _text_start(
     sections: list[int],
     before: list[Tensor],
     heads: tuple[int, int],
-) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
-    angles = (positions.float()[:, :, None] * frequencies).split(sections, -1)  # type: ignore[no-untyped-call]
+) -> tuple[Tensor, Tensor, Attending]:
+    angles = torch.split(positions.float()[:, :, None] * frequencies, sections, -1)
     joined = torch.cat([section[axis] for axis, section in enumerate(angles)], -1)[:, None]
     cos, sin = joined.cos(), joined.sin()
     return cos, sin, _text_qkv(x, before, cos, sin, heads)
@@ -390,12 +394,12 @@ def _text_start(
 
 def _text_qkv(
     x: Tensor, weights: list[Tensor], cos: Tensor, sin: Tensor, heads: tuple[int, int]
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Attending:
     """(tokens, heads, head width) each. cos and sin are (tokens, 1, half of what is turned of a head)."""
     norm, qkv, bias = weights
     queries, keys = heads
     joined = F.linear(_rms(x, norm), qkv, bias).view(len(x), queries + 2 * keys, -1)
-    q, k, v = joined.split((queries, keys, keys), 1)  # type: ignore[no-untyped-call]
+    q, k, v = torch.split(joined, [queries, keys, keys], 1)
     k = _turned_pairs(k, cos, sin).repeat_interleave(queries // keys, 1)
     return _turned_pairs(q, cos, sin), k, v.repeat_interleave(queries // keys, 1)
 
@@ -422,7 +426,7 @@ def _text_between(
     cos: Tensor,
     sin: Tensor,
     heads: tuple[int, int],
-) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+) -> tuple[Tensor, Attending]:
     """From the attention of a layer to that of the next."""
     x = _text_after(x, attended, after)
     return x, _text_qkv(x, before, cos, sin, heads)
@@ -453,7 +457,7 @@ def _plain_attention(
     """(rows, heads, head width), every piece between two bounds by itself."""
     del longest
     lengths = [end - start for start, end in pairwise(bounds.tolist()) if end > start]
-    pieces = [part.transpose(0, 1)[None].split(lengths, 2) for part in (q, k, v)]
+    pieces = [torch.split(part.transpose(0, 1)[None], lengths, 2) for part in (q, k, v)]
     attended = [
         F.scaled_dot_product_attention(queries, keys, values, is_causal=causal)
         for queries, keys, values in zip(*pieces, strict=True)

@@ -16,7 +16,7 @@ class Gradients:
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
         sizes = [parameter.numel() for parameter in parameters.values()]
         self.flat = torch.zeros(sum(sizes), device=next(iter(parameters.values())).device)
-        pieces = self.flat.split(sizes)  # type: ignore[no-untyped-call]
+        pieces = torch.split(self.flat, sizes)
         self.by_name: dict[str, Tensor] = {
             name: piece.view(parameter.shape)
             for (name, parameter), piece in zip(parameters.items(), pieces, strict=True)

@@ -140,7 +140,7 @@ class Optimizer:
 
 def _orthogonalized(stack: Tensor) -> Tensor:
     """(matrices, rows, columns) in float32: five Newton-Schulz steps, in bfloat16 where that is fast."""
-    x = stack if stack.is_cuda else stack.float()
+    x: Tensor = stack if stack.is_cuda else stack.float()
     is_tall = x.shape[1] > x.shape[2]
     if is_tall:
         x = x.mT

@@ -39,7 +39,8 @@ class Trainer:
         )
         self.model = new_model(config)
         initialize(self.model)
-        self.model.to(device)
+        module: torch.nn.Module = self.model
+        module.to(device)
         self._parameters = {
             **dict(self.model.named_parameters()),
             **new_characters_head(recipe.width, device),

@@ -118,8 +118,9 @@ def _join(world: World, work: Callable[[World], None]) -> None:
 def _await(processes: list[ForkProcess]) -> None:
     running = {process.sentinel: process for process in processes}
     while running:
-        for sentinel in wait(list(running)):
-            process = running.pop(sentinel)  # type: ignore[call-overload]
+        ended = wait(list(running))
+        for sentinel in [sentinel for sentinel in running if sentinel in ended]:
+            process = running.pop(sentinel)
             process.join()
             if process.exitcode:
                 raise ProcessFailed(

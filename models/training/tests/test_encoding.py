@@ -14,7 +14,7 @@ from models.training.export import TEMPLATE
 from models.training.tests.conversations import CONVERSATIONS, TALK
 from models.training.vocabulary import FILE, load_tokenizer
 
-TOKENIZER = PreTrainedTokenizerFast(tokenizer_file=str(FILE), chat_template=TEMPLATE)
+TOKENIZER = PreTrainedTokenizerFast(tokenizer_file=str(FILE), chat_template=TEMPLATE)  # type: ignore[no-untyped-call]
 
 
 def messages(conversation: Conversation) -> list[dict[str, Any]]:

@@ -21,7 +21,8 @@ LAYOUT = Layout(tokens=1_536, pictures=1_280, clips=512, sequences=32, pieces=64
 CPU = torch.device("cpu")
 
 torch.manual_seed(0)
-MODEL = new_model(configuration(vision_layers=2, text_layers=2, width=256, gated_width=704)).eval()
+MODEL = new_model(configuration(vision_layers=2, text_layers=2, width=256, gated_width=704))
+MODEL.train(False)
 initialize(MODEL)
 
 

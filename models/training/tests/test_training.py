@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,16 @@ from models.training.trainer import Trainer
 from models.training.world import ProcessFailed, World, run_together
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The model is so small that threads do nothing but wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setattr("models.training.train._cores", lambda _: 1)
+    yield
+    torch.set_num_threads(before)
 
 
 def test_the_loss_falls_on_one_batch() -> None:
