@@ -41,16 +41,16 @@ function runVitest() {
   return total({ passed: numPassedTests, failed: numFailedTests }, status);
 }
 
-function runPytest() {
-  const report = join(reports, "pytest.xml");
-  const status = run(python, ["-m", "pytest", "--timeout=180", `--junitxml=${report}`], join(root, "python-worker"));
+function runPytest(directory) {
+  const report = join(reports, `${directory}.xml`);
+  const status = run(python, ["-m", "pytest", "--timeout=180", `--junitxml=${report}`], join(root, directory));
   const suite = /<testsuite [^>]*>/.exec(read(report) ?? "")?.[0] ?? "";
   const count = (name) => Number(new RegExp(`\\b${name}="(\\d+)"`).exec(suite)?.[1] ?? 0);
   const failed = count("failures") + count("errors");
   return total({ passed: count("tests") - failed - count("skipped"), failed }, status);
 }
 
-const results = [runVitest(), runPytest()];
+const results = [runVitest(), runPytest("python-worker"), runPytest("models")];
 const passed = results.reduce((sum, result) => sum + result.passed, 0);
 const failed = results.reduce((sum, result) => sum + result.failed, 0);
 process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
