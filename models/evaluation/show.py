@@ -175,10 +175,12 @@ def sheet(tiles: Sequence[Tile]) -> Image.Image:
     return whole
 
 
-if __name__ == "__main__":
-    (path,) = sys.argv[1:]
-    tiles = msgspec.json.decode(sys.stdin.buffer.read(), type=list[Tile])
-    shown = sheet(tiles)
+def save(shown: Image.Image, path: Path) -> None:
     # A third of the bytes; the dots are seen in photographs only.
     few = shown.quantize(256)
     shown.quantize(palette=few, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+
+
+if __name__ == "__main__":
+    (path,) = sys.argv[1:]
+    save(sheet(msgspec.json.decode(sys.stdin.buffer.read(), type=list[Tile])), Path(path))

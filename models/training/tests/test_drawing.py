@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from models.training import lettering, looking, photographs, reading, receipts, tables, videos, writing
+from models.training import lettering, looking, photographs, reading, receipts, show, tables, videos, writing
 from models.training.colours import shade
 from models.training.conversation import ALPHABET, Clip, Medium, Picture
 from models.training.held_out import GROUPS, samples
 from models.training.mixture import MIXTURE, Kind, draw
-from models.training.page import compose, show
+from models.training.page import compose
+from models.training.page import show as shown_on_paper
 from models.training.scenes import scene
 from models.training.sight import CELL, MOST_CELLS, VIDEOS
 
@@ -147,7 +149,7 @@ def test_a_video_shows_its_event() -> None:
 def test_text_is_legible_on_what_it_stands_on() -> None:
     line = lettering.letter(Random(0), "Text", lettering.PILLOWS_OWN, 30)
     for seed in SEEDS:
-        pixels = show(Random(seed), compose([(line, 0, 0)])).picture.pixels.astype(float)
+        pixels = shown_on_paper(Random(seed), compose([(line, 0, 0)])).picture.pixels.astype(float)
         brightness = pixels @ np.array((0.3, 0.59, 0.11))
         assert brightness.max() - brightness.min() > 60
 
@@ -187,3 +189,10 @@ def test_a_shade_is_near_its_name() -> None:
     assert red > 150
     assert max(green, blue) < 80
     assert Image.new("RGB", (1, 1), (red, green, blue))
+
+
+def test_the_pictures_of_the_readme_can_be_drawn(tmp_path: Path) -> None:
+    shown = list(show.tiles(tmp_path))
+    assert {tile.group for tile in shown} == set(MIXTURE) - {"talk"}
+    assert all(Path(picture).exists() for tile in shown for picture in tile.pictures)
+    assert show.characters().size
