@@ -41,6 +41,17 @@ test("the article's script prints the raw text of the embedded model", () => {
   );
 });
 
+test("the example of a receipt prints what the picture says", () => {
+  const lines = [
+    "Harbour Cafe",
+    "  Espresso    2.80",
+    "  Bagel       3.20",
+    "  Juice       4.50",
+    "  total      10.50",
+  ];
+  expect(run("examples/receipt.ts")).toBe(`${lines.join("\n")}\n`);
+});
+
 test("docs/ERRORS.md lists every code with its meaning", () => {
   const lines = read("docs/ERRORS.md").match(/^\| [A-Z_]+ +\|.*$/gm) ?? [];
   const rows = lines.map((line) => line.replace(/ +\|/g, " |"));
@@ -71,6 +82,7 @@ test("every link of the pages leads to a file", () => {
     "README.md",
     "models/README.md",
     "models/embedded/README.md",
+    "models/training/README.md",
     "docs/ARCHITECTURE.md",
     "docs/ERRORS.md",
   ];
