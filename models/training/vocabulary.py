@@ -5,8 +5,8 @@ Bytes, 234 merges, and GLM-4.1V's special tokens. The merges are learnt from que
 that are templates, and not from what pictures say: a text that is read stays nearly one token per character,
 so the model learns letters and not words.
 
-The `tokenizer.json` that is here is older than some of what is drawn. One that is made anew has other merges: a
-model has to be trained anew for it.
+The `tokenizer.json` that is here is older than some of what is drawn. One that is made anew has other merges:
+a model has to be trained anew for it.
 """
 
 from __future__ import annotations
