@@ -44,7 +44,6 @@ describe("the package, installed in an empty project", () => {
     );
     expect(files.filter((file) => /test|__pycache__|\.ts$/.test(file) && !file.endsWith(".d.ts"))).toEqual([]);
     expect(files.filter((file) => file.includes("vectors"))).toEqual([]);
-    expect(files.filter((file) => file.startsWith("models/embedded/pictures"))).toEqual([]);
   });
 
   test("can be imported by its name", async () => {
