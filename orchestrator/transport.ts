@@ -1,12 +1,16 @@
 import type { GlimpseError } from "../protocol/errors.ts";
 import type { DoneMessage, GenerateMessage, Part, WarningCode } from "../protocol/messages.ts";
-import type { WorkerInfo } from "./events.ts";
+import type { WorkerEvent, WorkerInfo } from "./events.ts";
 
 /** A request as the SDK hands it over: everything checked, every picture a run of bytes. */
 export type Submission = Pick<GenerateMessage, "messages" | "media" | "options"> & {
   /** Unique for as long as the request lives. */
   id: string;
   frames: readonly Uint8Array[];
+  /** From the submission to the ending; then the request fails as TIMEOUT. */
+  timeoutMs?: number | undefined;
+  /** From the submission until a worker has it for the first time; then the request fails as TIMEOUT. */
+  queueTimeoutMs?: number | undefined;
 };
 
 /** What becomes of a request. `done` and `error` are endings: exactly one of them comes, and nothing after it. */
@@ -22,6 +26,8 @@ export type RequestEvent =
       timing: DoneMessage["timing"];
       /** Undefined when the request ended before a worker had it. */
       worker: WorkerInfo | undefined;
+      /** How many times another worker took the request over. */
+      resumed: number;
     }
   /** `media` is the medium at fault, when there is one. */
   | { type: "error"; error: GlimpseError; media?: number | undefined };
@@ -33,12 +39,21 @@ export interface SubmittedRequest {
 
 /**
  * What the client needs of whoever runs the workers. The orchestrator in this process is one; a connection to an
- * orchestrator in another process can be a second.
+ * orchestrator in another process is a second.
  */
 export interface Transport {
   /** `onEvent` is never called before `submit` has returned; `cancel()` may call it at once. */
   submit(submission: Submission, onEvent: (event: RequestEvent) => void): SubmittedRequest;
   workers(): WorkerInfo[];
+  /** Calls `listener` with every event from now on; the function that is returned ends that. */
+  subscribe(listener: (event: WorkerEvent) => void): () => void;
+  /** Takes no more requests (they fail as DISPOSED) and resolves when all that were taken have ended. The workers stay. */
+  drain(): Promise<void>;
+  /**
+   * Replaces the workers by new processes, one after the other; each finishes what is on board first. Rejects at the
+   * first that does not come back; those after it stay as they are.
+   */
+  restart(): Promise<void>;
   /** Ends every request with DISPOSED and every worker. Resolves when no process is left. */
   close(): Promise<void>;
 }

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { errorCodeList } from "./errors.ts";
 
 /** Raised with every change that an older peer would misread. */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 
 const count = z.int().min(0);
 const milliseconds = z.number().min(0);
@@ -20,7 +20,8 @@ const failure = {
 const engineChoice = z.discriminatedUnion("kind", [
   /** `kvCacheMemoryBytes` of the device's memory hold the keys and values of tokens; absent: the engine chooses. */
   z.strictObject({ kind: z.literal("paged"), kvCacheMemoryBytes: z.int().min(1).optional() }),
-  z.strictObject({ kind: z.literal("reference") }),
+  /** `deviceMap` lets accelerate spread the layers over all devices that the process sees. */
+  z.strictObject({ kind: z.literal("reference"), deviceMap: z.literal("auto").optional() }),
   /** Has no model: plays the faults that the tests need. `slots` are those of `ready`. */
   z.strictObject({
     kind: z.literal("scripted"),
@@ -50,6 +51,10 @@ export const startSchema = z.strictObject({
   device: z.string(),
   dtype: dtypeSchema,
   engine: engineChoice,
+  /** How often the worker sends `heartbeat`. */
+  heartbeatMs: z.int().min(1),
+  /** How many threads torch computes with on a CPU; absent: torch's own choice. */
+  threads: z.int().min(1).optional(),
 });
 
 // ---------------------------------------------------------------- orchestrator → worker
@@ -178,6 +183,27 @@ export const faultSchema = z.strictObject({
   message: z.string(),
 });
 
+/** `idle`: nothing is computed. `step`: a step is under way; a hang before the first token of a request counts as one. */
+export const heartbeatPhases = ["loading", "idle", "step"] as const;
+
+/**
+ * Control. Sent every `heartbeatMs` from `hello` on, by a thread that neither loading nor a step can hold up, unless they
+ * hold the interpreter's lock or the process is stopped.
+ */
+export const heartbeatSchema = z.strictObject({
+  type: z.literal("heartbeat"),
+  phase: z.enum(heartbeatPhases),
+  /** How many steps the engine has ended. */
+  steps: count,
+  /** How long the present phase, and in `step` the present step, has lasted. */
+  ageMs: milliseconds,
+  /** Requests that have a place in the engine, and those that wait for one. */
+  running: count,
+  waiting: count,
+  /** Bytes. `process` is the resident memory; `used` and `total` those of the device, absent on a CPU. */
+  memory: z.strictObject({ process: count, used: count.optional(), total: count.optional() }),
+});
+
 /**
  * The generated text, taken apart. The `text` of thinking, text and markup parts, joined in order, is the raw text:
  * markup is what belongs to neither (tags, box tokens, the stop token, white space at the borders).
@@ -193,6 +219,17 @@ export const partSchema = z.discriminatedUnion("kind", [
     box: z.array(z.number()).length(4),
   }),
 ]);
+
+/**
+ * Data. The media of the request were read and its prompt was built: from here on their bytes no longer count as in
+ * flight, and the true number of tokens replaces the orchestrator's estimate.
+ */
+export const preparedSchema = z.strictObject({
+  type: z.literal("prepared"),
+  ...requestKey,
+  promptTokens: count,
+  imageTokens: count,
+});
 
 /** Data. One per engine step: the new tokens of every request that got some. `index` is that of the first id. */
 export const tokensSchema = z.strictObject({
@@ -260,8 +297,10 @@ export const controlFromWorkerSchema = z.discriminatedUnion("type", [
   readySchema,
   failedSchema,
   faultSchema,
+  heartbeatSchema,
 ]);
 export const dataFromWorkerSchema = z.discriminatedUnion("type", [
+  preparedSchema,
   tokensSchema,
   warningSchema,
   doneSchema,
@@ -280,6 +319,9 @@ export type ControlFromWorker = z.infer<typeof controlFromWorkerSchema>;
 export type DataFromWorker = z.infer<typeof dataFromWorkerSchema>;
 export type LoadingMessage = z.infer<typeof loadingSchema>;
 export type ReadyMessage = z.infer<typeof readySchema>;
+export type HeartbeatMessage = z.infer<typeof heartbeatSchema>;
+export type PreparedMessage = z.infer<typeof preparedSchema>;
+export type PixelLimits = z.infer<typeof pixelLimits>;
 export type DoneMessage = z.infer<typeof doneSchema>;
 export type Device = z.infer<typeof deviceSchema>;
 export type Part = z.infer<typeof partSchema>;
