@@ -7,8 +7,6 @@ export type Submission = Pick<GenerateMessage, "messages" | "media" | "options">
   /** Unique for as long as the request lives. */
   id: string;
   frames: readonly Uint8Array[];
-  /** From the submission to the ending; then the request fails as TIMEOUT. */
-  timeoutMs?: number | undefined;
   /** From the submission until a worker has it for the first time; then the request fails as TIMEOUT. */
   queueTimeoutMs?: number | undefined;
 };

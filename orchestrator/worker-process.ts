@@ -13,14 +13,23 @@ export interface LogLine {
 /** How long each step of `stop` waits for the process before the next, harsher one. */
 const GRACE_MS = 2_000;
 const KEPT_LINES = 20;
+/** Of a dump: some threads with their frames. */
+const KEPT_DUMP_LINES = 1_000;
 
 /** The child itself: the only place that spawns, signals or reaps a worker. */
 export class WorkerProcess {
   readonly pid: number | undefined;
   readonly exited: Promise<ExitReason>;
   readonly #stderr: string[] = [];
+  #dump: string[] | undefined;
 
-  constructor(python: string, start: StartMessage, onLog: (log: LogLine) => void) {
+  /** `env` is added to the environment of this process. */
+  constructor(
+    python: string,
+    env: Readonly<Record<string, string>>,
+    start: StartMessage,
+    onLog: (log: LogLine) => void,
+  ) {
     const child = execa(python, ["-P", "-m", "glimpse_worker"], {
       // Its own process group, so that `stop` reaches its children as well, and Ctrl-C in a terminal only us.
       detached: true,
@@ -28,7 +37,7 @@ export class WorkerProcess {
       // A worker logs for as long as it lives: nothing is kept but the tail below.
       buffer: false,
       reject: false,
-      env: workerEnvironment(),
+      env: { ...workerEnvironment(), ...env },
     });
     this.pid = child.pid;
     this.exited = new Promise((resolve) => {
@@ -49,14 +58,31 @@ export class WorkerProcess {
 
   async #read(lines: AsyncIterable<string>, stream: LogLine["stream"], onLog: (log: LogLine) => void) {
     for await (const line of lines) {
-      if (stream === "stderr" && this.#stderr.push(line) > KEPT_LINES) this.#stderr.shift();
+      if (stream === "stderr") this.#keep(line);
       onLog({ stream, line });
     }
   }
 
-  /** The last lines that the worker wrote to stderr. */
-  stderrTail(): string {
-    return this.#stderr.join("\n");
+  #keep(line: string): void {
+    if (this.#dump !== undefined && this.#dump.length < KEPT_DUMP_LINES) this.#dump.push(line);
+    else if (this.#stderr.push(line) > KEPT_LINES) this.#stderr.shift();
+  }
+
+  /** The last lines that the worker wrote to stderr, before its stacks were asked for. */
+  stderrTail(): readonly string[] {
+    return [...this.#stderr];
+  }
+
+  /** Asks for the stacks of all threads. The worker takes this signal for it from before its hello on. */
+  dump(): void {
+    if (this.pid === undefined) return;
+    this.#dump ??= [];
+    kill(this.pid, "SIGUSR1");
+  }
+
+  /** What the worker wrote after `dump`; undefined when it wrote nothing. */
+  stacks(): string | undefined {
+    return this.#dump === undefined || this.#dump.length === 0 ? undefined : this.#dump.join("\n");
   }
 
   /** Waits for the process to leave by itself, then SIGTERM, then SIGKILL, to the whole process group. */
@@ -81,14 +107,18 @@ export class WorkerProcess {
   }
 
   #signal(signal: NodeJS.Signals): void {
-    if (this.pid === undefined) return;
-    try {
-      process.kill(-this.pid, signal);
-    } catch (error) {
-      // ESRCH: nobody of the group is left. EPERM: macOS's answer for a group of which only zombies are left.
-      const { code } = error as NodeJS.ErrnoException;
-      if (code !== "ESRCH" && code !== "EPERM") throw error;
-    }
+    if (this.pid !== undefined) kill(-this.pid, signal);
+  }
+}
+
+/** A negative `pid` names a process group. */
+function kill(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    // ESRCH: nobody of the group is left. EPERM: macOS's answer for a group of which only zombies are left.
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "ESRCH" && code !== "EPERM") throw error;
   }
 }
 

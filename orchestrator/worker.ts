@@ -8,38 +8,42 @@ import {
   type DataFromWorker,
   type GenerateMessage,
   PROTOCOL_VERSION,
-  type ReadyMessage,
   type StartMessage,
 } from "../protocol/messages.ts";
 import { Channel } from "./channel.ts";
-import type { WorkerEvent, WorkerInfo, WorkerStateName } from "./events.ts";
 import type { ExitReason } from "./exit-reason.ts";
 import { makeSocketDirectory, type SocketDirectory } from "./socket-directory.ts";
-import { checkHello, type Fault, lostWorker, workerDiedAtStart, workerSaidNothing } from "./worker-failure.ts";
-import { WorkerProcess } from "./worker-process.ts";
+import { checkHello } from "./handshake.ts";
+import { type LogLine, WorkerProcess } from "./worker-process.ts";
 
 /** What a worker is to run; the rest of the start-up line is the worker's own business. */
-export type WorkerSettings = Pick<StartMessage, "model" | "revision" | "hubToken" | "device" | "dtype" | "engine">;
+export type WorkerSettings = Pick<
+  StartMessage,
+  "model" | "revision" | "hubToken" | "device" | "dtype" | "engine" | "heartbeatMs" | "threads"
+>;
 
 export interface WorkerOptions {
-  id: string;
   generation: number;
   python: string;
+  /** Added to the environment. */
+  env: Readonly<Record<string, string>>;
   settings: WorkerSettings;
 }
 
 export interface WorkerListener {
-  onEvent(event: WorkerEvent): void;
+  onControl(message: ControlFromWorker): void;
   onData(message: DataFromWorker): void;
-  /** Called once, when the worker takes no more requests: it failed, died or was stopped. */
-  onEnd(error: GlimpseError): void;
+  onLog(log: LogLine): void;
+  /** It sent what is no message of the protocol, or not one for this moment. Nothing of it is listened to any more. */
+  onBabble(error: GlimpseError): void;
+  /** Called once, last: the process is gone, and what it had sent has been handed over. */
+  onExit(exit: ExitReason): void;
 }
 
-/** A Python that cannot even say hello within this time will not. */
-const HELLO_WITHIN_MS = 60_000;
+/** libzmq's own thread hands over what a worker sent before it left. */
 const DRAIN_MS = 100;
 
-/** One Python worker: its process, its two channels, and the hand-shake between them. */
+/** One Python process and the two channels to it. Whether it is well, and what follows, others decide. */
 export class Worker {
   readonly #options: WorkerOptions;
   readonly #listener: WorkerListener;
@@ -47,15 +51,11 @@ export class Worker {
   readonly #control: Channel;
   readonly #data: Channel;
   readonly #directory: SocketDirectory;
-  readonly #secret: string;
-  readonly #helloTimer: NodeJS.Timeout;
-  #state: WorkerStateName = "starting";
-  #ready: ReadyMessage | undefined;
-  #exit: ExitReason | undefined;
-  /** Why the worker says that it leaves. */
-  #fault: Fault | undefined;
-  #settleReady!: { resolve: (ready: ReadyMessage) => void; reject: (error: GlimpseError) => void };
-  readonly ready: Promise<ReadyMessage>;
+  readonly #secret = randomBytes(32).toString("base64url");
+  readonly #closed: Promise<void>;
+  #saidHello = false;
+  #gone = false;
+  #deaf = false;
 
   private constructor(
     options: WorkerOptions,
@@ -67,20 +67,8 @@ export class Worker {
     this.#directory = place.directory;
     this.#control = place.control;
     this.#data = place.data;
-    this.#secret = randomBytes(32).toString("base64url");
-    this.ready = new Promise((resolve, reject) => {
-      this.#settleReady = { resolve, reject };
-    });
-    // Whoever waits for `ready` sees the rejection; nobody has to.
-    this.ready.catch(() => {});
-    this.#process = new WorkerProcess(options.python, this.#startMessage(), (log) =>
-      listener.onEvent({ type: "log", worker: options.id, ...log }),
-    );
-    this.#helloTimer = setTimeout(
-      () => this.#fail(workerSaidNothing(options.python, HELLO_WITHIN_MS)),
-      HELLO_WITHIN_MS,
-    );
-    void this.#process.exited.then((exit) => this.#exited(exit));
+    this.#process = new WorkerProcess(options.python, options.env, this.#startMessage(), (log) => listener.onLog(log));
+    this.#closed = this.#process.exited.then((exit) => this.#exited(exit));
     void this.#receive(this.#control, (frame) => this.#onControl(decodeControl(frame)));
     void this.#receive(this.#data, (frame) => this.#listener.onData(decodeData(frame)));
   }
@@ -104,20 +92,22 @@ export class Worker {
     }
   }
 
-  info(): WorkerInfo {
-    return {
-      id: this.#options.id,
-      pid: this.#process.pid,
-      state: this.#state,
-      exit: this.#exit,
-      device: this.#ready?.device,
-      model: this.#ready?.model,
-      engine: this.#ready?.engine,
-      dtype: this.#ready?.dtype,
-      contextLength: this.#ready?.contextLength,
-      kvCacheTokens: this.#ready?.kvCacheTokens,
-      versions: this.#ready?.versions,
-    };
+  get pid(): number | undefined {
+    return this.#process.pid;
+  }
+
+  /** Whether the process has ended, which `onExit` tells a little later. */
+  get isGone(): boolean {
+    return this.#gone;
+  }
+
+  /** The last lines of its stderr, oldest first. */
+  stderrTail(): readonly string[] {
+    return this.#process.stderrTail();
+  }
+
+  stacks(): string | undefined {
+    return this.#process.stacks();
   }
 
   /** `frames` are the raw media, in the order of the header's `media`; they must not change any more. */
@@ -125,18 +115,33 @@ export class Worker {
     this.#data.send([encode(header), ...frames]);
   }
 
-  control(message: ControlToWorker): void {
-    this.#control.send([encode(message)]);
+  cancel(request: string, attempt: number): void {
+    this.#send({ type: "cancel", request, attempt });
   }
 
-  /** Ends the worker, politely first. Resolves when the process is gone and its sockets are removed. */
-  async stop(): Promise<void> {
-    if (!this.#hasEnded() && this.#state !== "stopping") {
-      this.#enter("stopping");
-      this.control({ type: "shutdown" });
-    }
+  /** Asks for the stacks of its threads. */
+  dump(): void {
+    this.#process.dump();
+  }
+
+  kill(): void {
+    this.#process.kill();
+  }
+
+  /** Asks it to leave, and makes it leave if it does not. Resolves when it is gone and its sockets are removed. */
+  async shutDown(): Promise<void> {
+    this.#send({ type: "shutdown" });
+    await this.letLeave();
+  }
+
+  /** For a worker that leaves by itself: makes it, if it does not. Resolves like `shutDown`. */
+  async letLeave(): Promise<void> {
     await this.#process.stop();
-    await this.#close();
+    await this.#closed;
+  }
+
+  #send(message: ControlToWorker): void {
+    this.#control.send([encode(message)]);
   }
 
   #startMessage(): StartMessage {
@@ -155,7 +160,7 @@ export class Worker {
   /** The one place where bytes of a worker enter. */
   async #receive(channel: Channel, handle: (frame: Uint8Array) => void): Promise<void> {
     for await (const [frame, ...more] of channel.receive()) {
-      if (this.#hasEnded()) return;
+      if (this.#deaf) continue;
       try {
         if (frame === undefined || more.length > 0) {
           throw new GlimpseError("PROTOCOL_ERROR", `a message of the worker has ${more.length + 1} frames, expected 1`);
@@ -163,76 +168,28 @@ export class Worker {
         handle(frame);
       } catch (error) {
         if (!GlimpseError.is(error)) throw error;
-        this.#end("failed", error);
-        this.#process.kill();
-        return;
+        this.#deaf = true;
+        this.#listener.onBabble(error);
       }
     }
   }
 
   #onControl(message: ControlFromWorker): void {
-    switch (message.type) {
-      case "hello":
-        checkHello(message, { token: this.#secret, generation: this.#options.generation });
-        clearTimeout(this.#helloTimer);
-        if (this.#state === "starting") this.#enter("loading");
-        return;
-      case "loading":
-        return this.#listener.onEvent({ ...message, worker: this.#options.id });
-      case "ready":
-        if (this.#state !== "loading") return;
-        this.#ready = message;
-        this.#enter("ready");
-        return this.#settleReady.resolve(message);
-      case "failed":
-        return this.#fail(new GlimpseError(message.code, message.message, message));
-      case "fault":
-        // It leaves by itself; what it still has to say on the data channel comes before its exit.
-        this.#fault = message;
-        void this.#process.stop();
-        return;
-      default:
-        return message satisfies never;
+    if (message.type === "hello") {
+      checkHello(message, { token: this.#secret, generation: this.#options.generation });
+      this.#saidHello = true;
+    } else if (!this.#saidHello) {
+      throw new GlimpseError("PROTOCOL_ERROR", `the worker sent ${message.type} before hello`);
     }
+    this.#listener.onControl(message);
   }
 
   async #exited(exit: ExitReason): Promise<void> {
-    this.#exit = exit;
-    // libzmq's own thread hands over what the worker sent before it left: the ending of the request at fault.
-    if (this.#fault !== undefined) await delay(DRAIN_MS);
-    if (this.#state === "stopping") this.#end("stopped", new GlimpseError("DISPOSED", "the worker was stopped"));
-    const { id, python } = this.#options;
-    const death = { worker: id, python, exit, fault: this.#fault, stderr: this.#process.stderrTail() };
-    this.#end("failed", this.#ready === undefined ? workerDiedAtStart(death) : lostWorker(death));
-    await this.#close();
-  }
-
-  /** Ends a worker that is about to leave, or should be. */
-  #fail(error: GlimpseError): void {
-    this.#end("failed", error);
-    void this.#process.stop();
-  }
-
-  #end(name: "stopped" | "failed", error: GlimpseError): void {
-    if (this.#hasEnded()) return;
-    clearTimeout(this.#helloTimer);
-    this.#enter(name);
-    this.#settleReady.reject(error);
-    this.#listener.onEnd(error);
-  }
-
-  #hasEnded(): boolean {
-    return this.#state === "stopped" || this.#state === "failed";
-  }
-
-  async #close(): Promise<void> {
+    this.#gone = true;
+    await delay(DRAIN_MS);
     this.#control.close();
     this.#data.close();
     await this.#directory.remove();
-  }
-
-  #enter(state: WorkerStateName): void {
-    this.#state = state;
-    this.#listener.onEvent({ type: "state", worker: this.#options.id, state });
+    this.#listener.onExit(exit);
   }
 }

@@ -45,6 +45,8 @@ export const errorCodeList = Object.keys(errorCodes) as [ErrorCode, ...ErrorCode
 export interface GlimpseErrorDetails<Partial = unknown> {
   /** What the caller can do about it, in one sentence. */
   hint?: string | undefined;
+  /** With QUEUE_FULL: after how many milliseconds there is likely to be room. */
+  retryAfterMs?: number | undefined;
   /** The request that failed, when there was one. */
   requestId?: string | undefined;
   /** What had been generated when the request ended. */
@@ -66,6 +68,7 @@ export class GlimpseError<Partial = unknown> extends Error {
   readonly code: ErrorCode;
   readonly retryable: boolean;
   declare readonly hint?: string;
+  declare readonly retryAfterMs?: number;
   declare readonly requestId?: string;
   declare readonly partial?: Partial;
   declare readonly traceback?: string;
@@ -76,6 +79,7 @@ export class GlimpseError<Partial = unknown> extends Error {
     this.code = code;
     this.retryable = errorCodes[code].retryable;
     if (details.hint !== undefined) this.hint = details.hint;
+    if (details.retryAfterMs !== undefined) this.retryAfterMs = details.retryAfterMs;
     if (details.requestId !== undefined) this.requestId = details.requestId;
     if (details.partial !== undefined) this.partial = details.partial;
     if (details.traceback !== undefined) this.traceback = details.traceback;

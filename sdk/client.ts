@@ -1,4 +1,4 @@
-import type { WorkerInfo } from "../orchestrator/events.ts";
+import type { WorkerEvent, WorkerInfo } from "../orchestrator/events.ts";
 import type { Transport } from "../orchestrator/transport.ts";
 import type { GenerateInput } from "./request/input.ts";
 import type { GenerateResult } from "./result.ts";
@@ -27,6 +27,24 @@ export class Glimpse implements AsyncDisposable {
   /** The workers as they are now. */
   workers(): WorkerInfo[] {
     return this.#transport.workers();
+  }
+
+  /** Calls `listener` with everything that happens to the workers from now on; the function that is returned ends that. */
+  onEvent(listener: (event: WorkerEvent) => void): () => void {
+    return this.#transport.subscribe(listener);
+  }
+
+  /** Takes no more requests, which fail as DISPOSED, and resolves when all that it has taken have ended. */
+  drain(): Promise<void> {
+    return this.#transport.drain();
+  }
+
+  /**
+   * Replaces every worker by a new process, one after the other. Each finishes what it has; no request is lost, and
+   * others are taken meanwhile. Rejects when a worker does not come back; those after it stay as they are.
+   */
+  restart(): Promise<void> {
+    return this.#transport.restart();
   }
 
   /** Ends running requests with DISPOSED and the workers with them; resolves when no process is left. */

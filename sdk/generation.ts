@@ -71,8 +71,8 @@ export class Generation {
 
   /** The same error with the name of the medium at fault, and with what there is. */
   error(error: GlimpseError, media?: number): GlimpseError<PartialResult> {
-    const { code, hint, traceback, cause } = error;
-    const details = { hint, traceback, cause, requestId: this.#requestId, partial: this.partial() };
+    const { code, hint, retryAfterMs, traceback, cause } = error;
+    const details = { hint, retryAfterMs, traceback, cause, requestId: this.#requestId, partial: this.partial() };
     return new GlimpseError(code, this.#naming(error.message, media), details);
   }
 
@@ -94,7 +94,7 @@ export class Generation {
     };
   }
 
-  result({ finishReason, usage, timing, worker }: Ending): GenerateResult {
+  result({ finishReason, usage, timing, worker, resumed }: Ending): GenerateResult {
     const decoded = usage.completionTokens - 1;
     return {
       ...this.partial(),
@@ -107,6 +107,7 @@ export class Generation {
         totalMs: performance.now() - this.#calledAt,
         tokensPerSecond: decoded > 0 && timing.decodeMs > 0 ? (decoded * 1000) / timing.decodeMs : undefined,
       },
+      resumed,
       worker: worker && { id: worker.id, pid: worker.pid, device: worker.device },
     };
   }

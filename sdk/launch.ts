@@ -1,6 +1,8 @@
 import { z } from "zod";
 import type { WorkerEvent } from "../orchestrator/events.ts";
 import { startOrchestrator } from "../orchestrator/orchestrator.ts";
+import type { OnWorkerLoss } from "../orchestrator/pool.ts";
+import { defaultLimits, type Limits } from "../orchestrator/supervision/limits.ts";
 import { embeddedModel } from "../orchestrator/package-root.ts";
 import { resolvePython } from "../orchestrator/python/resolve.ts";
 import { GlimpseError } from "../protocol/errors.ts";
@@ -16,8 +18,28 @@ export interface LaunchOptions {
   revision?: string | undefined;
   /** For gated or private ids. Default: what huggingface_hub finds (HF_TOKEN, or a login). */
   hubToken?: string | undefined;
-  /** `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`, which is torch's name for AMD GPUs too. Default: auto. */
+  /**
+   * `auto` (the GPUs, else the CPU), `cpu`, `cuda` or `cuda:N`, which is torch's name for AMD GPUs too. Default: auto.
+   */
   device?: string | undefined;
+  /**
+   * How many workers, each with the whole model: `auto` is one per GPU that the process may use, or one on the CPU; a
+   * number; or a list of devices such as `["cuda:0", "cuda:2"]`. Default: auto.
+   */
+  workers?: "auto" | number | readonly string[] | undefined;
+  /** Spreads the layers of each worker over so many GPUs, for models that one does not hold; engine `reference` only. Default: 1. */
+  gpusPerWorker?: number | undefined;
+  /**
+   * What becomes of a request whose worker is lost in the middle of the answer. `resume`: another worker goes on after the
+   * tokens that the caller has. `restart`: another worker begins again, and what the caller has is not delivered twice.
+   * `fail`: it ends as WORKER_LOST. With `resume` and `restart`, a request without tokens is simply tried again. Default:
+   * resume; with engine `reference`, which cannot resume, greedy requests restart and sampled ones fail.
+   */
+  onWorkerLoss?: OnWorkerLoss | undefined;
+  /** How many requests may wait for a worker; more are refused as QUEUE_FULL. Default: 10,000. */
+  queueLimit?: number | undefined;
+  /** How long a worker may take for what, in milliseconds, before it is replaced. The defaults suit the 9B model. */
+  limits?: Partial<Limits> | undefined;
   /** Default `auto`: the checkpoint's own on a GPU, float32 on a CPU. */
   dtype?: Dtype | undefined;
   /**
@@ -41,6 +63,14 @@ export interface LaunchOptions {
   onEvent?: ((event: WorkerEvent) => void) | undefined;
 }
 
+const limitsSchema = z.custom<Partial<Limits>>(
+  (value) =>
+    isRecord(value) &&
+    Object.entries(value).every(
+      ([name, limit]) => name in defaultLimits && (limit === undefined || (typeof limit === "number" && limit > 0)),
+    ),
+);
+
 /** Each description is what the error message says was expected. */
 const shape = {
   model: z.string().min(1).describe("a directory or an id such as zai-org/GLM-4.1V-9B-Thinking"),
@@ -51,6 +81,13 @@ const shape = {
     .regex(/^(auto|cpu|cuda(:\d+)?)$/)
     .describe('"auto", "cpu", "cuda" or "cuda:N"'),
   dtype: dtypeSchema.describe(dtypeSchema.options.map((name) => `"${name}"`).join(", ")),
+  workers: z
+    .union([z.literal("auto"), z.int().min(1), z.array(z.string()).min(1)])
+    .describe('"auto", a whole number of at least 1, or a list of devices'),
+  gpusPerWorker: z.int().min(1).describe("a whole number of at least 1"),
+  onWorkerLoss: z.enum(["resume", "restart", "fail"]).describe('"resume", "restart" or "fail"'),
+  queueLimit: z.int().min(0).describe("a whole number of at least 0"),
+  limits: limitsSchema.describe(`an object with positive numbers of ${Object.keys(defaultLimits).join(", ")}`),
   engine: z.enum(["paged", "reference"]).describe('"paged" or "reference"'),
   kvCacheMemoryBytes: z.int().min(1).describe("a whole number of at least 1"),
   python: z.string().min(1).describe("the path or name of a Python interpreter"),
@@ -81,13 +118,22 @@ function chooseEngine({ engine = "paged", kvCacheMemoryBytes }: LaunchOptions): 
   );
 }
 
+function refuseSpreading({ engine = "paged", gpusPerWorker = 1 }: LaunchOptions): void {
+  if (gpusPerWorker === 1 || engine === "reference") return;
+  const what = `launch(): gpusPerWorker: expected 1 with engine "${engine}", got ${gpusPerWorker}`;
+  throw new GlimpseError("INVALID_REQUEST", what, {
+    hint: 'Launch with engine "reference", which can spread a model over several GPUs.',
+  });
+}
+
 /**
- * Starts a worker, loads the model and resolves when it takes requests. Rejects with a GlimpseError that names what is
- * missing: Python, a package, the model, the device.
+ * Starts the workers, loads the model into each and resolves when all take requests. Rejects with a GlimpseError that
+ * names what is missing: Python, a package, the model, the device.
  */
 export async function launch(options: LaunchOptions = {}): Promise<Glimpse> {
   const checked = checkLaunchOptions(options);
   const engine = chooseEngine(checked);
+  refuseSpreading(checked);
   const allowHosts = parseAllowHosts(checked.allowHosts ?? []);
   const transport = await startOrchestrator({
     python: await resolvePython(checked.python),
@@ -99,6 +145,11 @@ export async function launch(options: LaunchOptions = {}): Promise<Glimpse> {
       dtype: checked.dtype ?? "auto",
       engine,
     },
+    workers: checked.workers,
+    gpusPerWorker: checked.gpusPerWorker,
+    onWorkerLoss: checked.onWorkerLoss,
+    queueLimit: checked.queueLimit,
+    limits: checked.limits,
     signal: checked.signal,
     onEvent: checked.onEvent,
   });

@@ -49,6 +49,8 @@ export interface GenerateResult extends PartialResult {
   finishReason: FinishReason;
   usage: Usage;
   timing: Timing;
+  /** How many times another worker took the request over because the one that had it was lost; mostly 0. */
+  resumed: number;
   /** Undefined only when the request was cancelled before a worker had it. */
   worker: { id: string; pid: number | undefined; device: Device | undefined } | undefined;
 }

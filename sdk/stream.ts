@@ -28,6 +28,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
   /** The stack of the call, which an error shows in the place of its own: that of the event loop helps nobody. */
   readonly #calledFrom: { stack?: string } = {};
   #request: SubmittedRequest | undefined;
+  #timer: NodeJS.Timeout | undefined;
   #cancelled = false;
   #ended = false;
   #iterated = false;
@@ -54,8 +55,9 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
         allowHosts,
         signal: this.#preparing.signal,
         newSeed: () => this.#generation.seed,
-        onSeed: (seed) => {
+        onOptions: ({ seed, timeoutMs }) => {
           this.#generation.seed = seed;
+          if (timeoutMs !== undefined) this.#timer = setTimeout(() => this.#expire(timeoutMs), timeoutMs);
         },
       });
       if (this.#ended) return;
@@ -97,10 +99,21 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
   }
 
   #abort(reason: unknown): void {
+    this.#giveUp(new GlimpseError("ABORTED", "the request was aborted by its signal", { cause: reason }));
+  }
+
+  #expire(timeoutMs: number): void {
+    const written = this.#generation.partial().tokenIds.length;
+    const what = `timeoutMs: the ${timeoutMs} ms have passed, after ${written} tokens`;
+    const hint = "Allow more time, ask for fewer tokens with maxNewTokens, or add workers.";
+    this.#giveUp(new GlimpseError("TIMEOUT", what, { hint }));
+  }
+
+  #giveUp(error: GlimpseError): void {
     // First, so that a cancel which ends the request at once does not pass for its ending.
-    this.#fail(new GlimpseError("ABORTED", "the request was aborted by its signal", { cause: reason }));
+    this.#fail(error);
     this.#request?.cancel();
-    this.#preparing.abort(reason);
+    this.#preparing.abort(error.cause);
   }
 
   #finish(result: GenerateResult): void {
@@ -122,6 +135,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
   #end(): boolean {
     if (this.#ended) return false;
     this.#ended = true;
+    clearTimeout(this.#timer);
     this.#letGo();
     return true;
   }

@@ -32,11 +32,19 @@ export interface GenerateOptions {
   seed?: number | undefined;
   /** The answer ends before any of these texts. They are not looked for in the thinking. */
   stop?: string | readonly string[] | undefined;
+  /** Milliseconds from the call to the end of the answer; then the request fails as TIMEOUT, with `partial`. Default: none. */
+  timeoutMs?: number | undefined;
+  /** Milliseconds until a worker has it; then the request fails as TIMEOUT. Default: none. */
+  queueTimeoutMs?: number | undefined;
   /** Ends the request with the error ABORTED, whose `cause` is the signal's reason. */
   signal?: AbortSignal | undefined;
 }
 
 type Shape = { [Name in keyof GenerateOptions]-?: z.ZodType<NonNullable<GenerateOptions[Name]>> };
+
+/** What a timer of Node can count to. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+const TIMEOUT = `a whole number of milliseconds from 1 to ${MAX_TIMEOUT_MS}`;
 
 /** Each description is what the error message says was expected. */
 const shape = {
@@ -50,6 +58,8 @@ const shape = {
   stop: z
     .union([z.string().min(1), z.array(z.string().min(1))])
     .describe("a string or an array of strings, none of them empty"),
+  timeoutMs: z.int().min(1).max(MAX_TIMEOUT_MS).describe(TIMEOUT),
+  queueTimeoutMs: z.int().min(1).max(MAX_TIMEOUT_MS).describe(TIMEOUT),
   signal: z.instanceof(AbortSignal).describe("an AbortSignal"),
 } satisfies Shape;
 
@@ -57,8 +67,12 @@ const optionsSchema = z.object(shape).partial();
 
 export const optionNames = Object.keys(shape);
 
-/** What goes to the worker; the seed may have to be drawn still. */
-export type ParsedOptions = Omit<WireOptions, "seed"> & { seed?: number | undefined };
+export interface ParsedOptions {
+  /** What goes to the worker; the seed may have to be drawn still. */
+  wire: Omit<WireOptions, "seed"> & { seed?: number | undefined };
+  timeoutMs: number | undefined;
+  queueTimeoutMs: number | undefined;
+}
 
 /** Checks the options among the fields of `input`; the other fields are not its subject. */
 export function parseOptions(input: Record<string, unknown>): ParsedOptions {
@@ -67,7 +81,7 @@ export function parseOptions(input: Record<string, unknown>): ParsedOptions {
     const name = String(parsed.error.issues[0]?.path[0]) as keyof Shape;
     throw invalid(name, shape[name].description ?? "another value", input[name]);
   }
-  const { stop, signal: _, ...rest } = parsed.data;
+  const { stop, signal: _, timeoutMs, queueTimeoutMs, ...rest } = parsed.data;
   const stops = typeof stop === "string" ? [stop] : (stop ?? []);
-  return stops.length > 0 ? { ...rest, stop: stops } : rest;
+  return { wire: stops.length > 0 ? { ...rest, stop: stops } : rest, timeoutMs, queueTimeoutMs };
 }

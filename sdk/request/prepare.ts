@@ -16,8 +16,8 @@ export interface PrepareContext {
   signal?: AbortSignal | undefined;
   /** Draws a seed from 0 to 4294967295. */
   newSeed: () => number;
-  /** Told the seed before the call returns its promise; not if the options are refused. */
-  onSeed?: ((seed: number) => void) | undefined;
+  /** Told the seed and the deadline before the call returns its promise; not if the options are refused. */
+  onOptions?: ((options: { seed: number; timeoutMs: number | undefined }) => void) | undefined;
 }
 
 /** A request as the worker takes it. */
@@ -29,6 +29,7 @@ export interface PreparedRequest {
   /** What to call each medium in a message to the caller, in the order of `media`. */
   labels: string[];
   options: WireOptions;
+  queueTimeoutMs: number | undefined;
 }
 
 const inputNames = ["messages", "prompt", "images", "video", "system", ...optionNames];
@@ -45,9 +46,9 @@ export async function prepareRequest(
 ): Promise<PreparedRequest> {
   if (!isRecord(input)) throw invalid("input", "an object with messages or prompt", input);
   refuseUnknownKeys(input, inputNames, "input");
-  const options = parseOptions(input);
-  const seed = options.seed ?? context.newSeed();
-  context.onSeed?.(seed);
+  const { wire, timeoutMs, queueTimeoutMs } = parseOptions(input);
+  const seed = wire.seed ?? context.newSeed();
+  context.onOptions?.({ seed, timeoutMs });
   const { messages, media } = readConversation(input);
   const pictures = distinctPictures(media);
   const frames = await readAll(pictures, { allowHosts: context.allowHosts, limits }, context.signal);
@@ -57,7 +58,8 @@ export async function prepareRequest(
     media: media.map((medium) => toWire(medium, bytesOf)),
     frames: media.flatMap(sourcesOf).map(bytesOf),
     labels: media.map(labelOf),
-    options: { ...options, seed },
+    options: { ...wire, seed },
+    queueTimeoutMs,
   };
 }
 

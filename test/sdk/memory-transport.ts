@@ -3,9 +3,13 @@ import type { RequestEvent, Submission, SubmittedRequest, Transport } from "../.
 
 export const worker: WorkerInfo = {
   id: "worker-0",
+  generation: 1,
   pid: 4242,
   state: "ready",
   exit: undefined,
+  placement: "cpu",
+  load: { requests: 0, tokens: 0, mediaBytes: 0 },
+  heartbeat: undefined,
   device: { kind: "cpu", id: "cpu", name: "a processor" },
   model: "embedded",
   engine: "paged",
@@ -28,6 +32,7 @@ export const done = (finishReason: "stop" | "length" | "cancelled"): RequestEven
   },
   timing: { queueMs: 1, preprocessMs: 2, prefillMs: 3, decodeMs: 100 },
   worker,
+  resumed: 0,
 });
 
 /** A transport without processes: the test plays the worker. */
@@ -55,6 +60,14 @@ export class MemoryTransport implements Transport {
   workers(): WorkerInfo[] {
     return [worker];
   }
+
+  subscribe(): () => void {
+    return () => {};
+  }
+
+  async drain(): Promise<void> {}
+
+  async restart(): Promise<void> {}
 
   async close(): Promise<void> {}
 }

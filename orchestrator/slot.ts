@@ -1,0 +1,334 @@
+import { GlimpseError } from "../protocol/errors.ts";
+import type { ControlFromWorker, DataFromWorker, HeartbeatMessage, ReadyMessage } from "../protocol/messages.ts";
+import { Board } from "./board.ts";
+import { cannotStart, describeLoss } from "./crash-report.ts";
+import type { Placement } from "./devices/place.ts";
+import type { CrashReport, LossCause, WorkerEvent, WorkerInfo, WorkerStateName } from "./events.ts";
+import type { ExitReason } from "./exit-reason.ts";
+import type { Request } from "./request.ts";
+import type { Candidate } from "./requests/route.ts";
+import { type Limits, stepLimit } from "./supervision/limits.ts";
+import {
+  nextTick,
+  type SupervisorAction,
+  type SupervisorEvent,
+  shownState,
+  supervise,
+  unstarted,
+} from "./supervision/supervisor.ts";
+import { Worker, type WorkerSettings } from "./worker.ts";
+
+export interface SlotOptions {
+  id: string;
+  python: string;
+  placement: Placement;
+  settings: Omit<WorkerSettings, "device" | "heartbeatMs" | "threads">;
+  /** Those of the moment: a pool that is being launched has less patience. */
+  limits: () => Limits;
+  /** Resolves when the memory of a worker that has ended is back, or is not expected any more. */
+  memoryBack: (signal: AbortSignal) => Promise<{ heldBy: readonly number[] }>;
+}
+
+export interface SlotListener {
+  onEvent(event: WorkerEvent): void;
+  onData(slot: Slot, message: DataFromWorker): void;
+  /** It has room, or more room than before. */
+  onRoom(): void;
+  /** Requests that were on board of a worker that is no more. */
+  onLost(requests: readonly Request[], report: CrashReport): void;
+  /** No further process is started. */
+  onFailed(slot: Slot, error: GlimpseError): void;
+}
+
+/** A place for one worker: holds its process, replaces it, and knows what is on board. */
+export class Slot {
+  readonly id: string;
+  readonly board = new Board();
+  readonly #options: SlotOptions;
+  readonly #listener: SlotListener;
+  readonly #closing = new AbortController();
+  #supervised = unstarted;
+  #spawning: Promise<Worker> | undefined;
+  #worker: Worker | undefined;
+  #ready: ReadyMessage | undefined;
+  #heartbeat: HeartbeatMessage | undefined;
+  #exit: ExitReason | undefined;
+  /** What the present worker said of its end, or what was found in what it sent. */
+  #said: GlimpseError | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #timerDue = 0;
+  #lastReport: CrashReport | undefined;
+  readonly #awaitingReady: PromiseWithResolvers[] = [];
+
+  constructor(options: SlotOptions, listener: SlotListener) {
+    this.id = options.id;
+    this.#options = options;
+    this.#listener = listener;
+  }
+
+  /** Starts the first process. Resolves when it is ready, rejects when no further one is started. */
+  start(): Promise<void> {
+    const ready = this.#nextReady();
+    this.#tell({ type: "start" });
+    return ready;
+  }
+
+  /** Puts a new process in the place of the present one, which finishes what is on board. Resolves when it is ready. */
+  replace(): Promise<void> {
+    if (this.state === "failed") return Promise.reject(this.#said);
+    const ready = this.#nextReady();
+    this.#tell({ type: "drain" });
+    if (this.board.isEmpty) this.#tell({ type: "drained" });
+    return ready;
+  }
+
+  /** Resolves when there is no process. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    this.#tell({ type: "close" });
+    clearTimeout(this.#timer);
+    const worker = await this.#spawning?.catch(() => undefined);
+    await worker?.letLeave();
+    const closed = new GlimpseError("DISPOSED", "the client was closed");
+    for (const { reject } of this.#awaitingReady.splice(0)) reject(closed);
+  }
+
+  get state(): WorkerStateName {
+    return shownState(this.#supervised.life);
+  }
+
+  get readyMessage(): ReadyMessage | undefined {
+    return this.#ready;
+  }
+
+  /** Undefined while it takes no requests. */
+  candidate(keys: readonly string[]): Candidate | undefined {
+    if (this.state !== "ready" || this.#ready === undefined || this.#worker?.isGone !== false) return undefined;
+    return this.board.candidate(this.id, this.#ready.slots, keys);
+  }
+
+  /** @throws GlimpseError PROTOCOL_ERROR when the request cannot be packed; it is not on board then. */
+  take(request: Request, keys: readonly string[]): void {
+    this.#worker?.generate(request.board(), request.submission.frames);
+    this.board.enter(request, keys);
+  }
+
+  cancel(request: Request): void {
+    this.#worker?.cancel(request.id, request.attempt);
+  }
+
+  /** A request has left the board: a worker that drains may be done. */
+  left(): void {
+    if (this.board.isEmpty) this.#tell({ type: "drained" });
+  }
+
+  info(): WorkerInfo {
+    const ready = this.#ready;
+    return {
+      id: this.id,
+      generation: this.#supervised.generation,
+      pid: this.#exit === undefined ? this.#worker?.pid : undefined,
+      state: this.state,
+      exit: this.#exit,
+      placement: this.#options.placement.label,
+      load: this.board.load(),
+      heartbeat: this.#heartbeat && withoutType(this.#heartbeat),
+      device: ready?.device,
+      model: ready?.model,
+      engine: ready?.engine,
+      dtype: ready?.dtype,
+      contextLength: ready?.contextLength,
+      kvCacheTokens: ready?.kvCacheTokens,
+      versions: ready?.versions,
+    };
+  }
+
+  #nextReady(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#awaitingReady.push({ resolve, reject });
+    });
+  }
+
+  #tell(event: SupervisorEvent): void {
+    const now = performance.now();
+    const limits = this.#options.limits();
+    const before = this.state;
+    const [next, actions] = supervise(this.#supervised, event, now, { limits, random: Math.random });
+    this.#supervised = next;
+    this.#arm(nextTick(next.life, limits), now);
+    for (const action of actions) this.#perform(action);
+    if (next === this.#supervised && this.state !== before) this.#announce();
+  }
+
+  #announce(): void {
+    const { generation } = this.#supervised;
+    this.#listener.onEvent({ type: "state", worker: this.id, generation, state: this.state });
+    if (this.state === "ready") this.#listener.onRoom();
+  }
+
+  #arm(due: number | undefined, now: number): void {
+    clearTimeout(this.#timer);
+    if (due === undefined || this.#closing.signal.aborted) return;
+    this.#timerDue = due;
+    this.#timer = setTimeout(() => this.#onTimer(), Math.max(0, due - now));
+  }
+
+  /** What came in while this process was held up is heard first: timers go before sockets. */
+  #onTimer(): void {
+    const lateMs = performance.now() - this.#timerDue;
+    setImmediate(() => {
+      if (!this.#closing.signal.aborted) this.#tell({ type: "tick", lateMs });
+    });
+  }
+
+  #perform(action: SupervisorAction): void {
+    switch (action.type) {
+      case "spawn":
+        return this.#spawn(action.generation);
+      case "dump":
+        return this.#worker?.dump();
+      case "kill":
+        return this.#worker?.kill();
+      case "let leave":
+        void this.#worker?.letLeave();
+        return;
+      case "shut down":
+        void this.#spawning?.then(
+          (worker) => worker.shutDown(),
+          () => {},
+        );
+        return;
+      case "lose":
+        return this.#lose(action.cause, action.was);
+      case "await memory":
+        void this.#awaitMemory();
+        return;
+      case "announce restart": {
+        const { inMs, failures } = action;
+        return this.#listener.onEvent({ type: "restart", worker: this.id, inMs, failures });
+      }
+      case "give up":
+        return this.#giveUp();
+      default:
+        return action satisfies never;
+    }
+  }
+
+  #spawn(generation: number): void {
+    this.#ready = undefined;
+    this.#heartbeat = undefined;
+    this.#exit = undefined;
+    this.#said = undefined;
+    this.#worker = undefined;
+    const { python, placement, settings } = this.#options;
+    const { heartbeatMs } = this.#options.limits();
+    const { device, threads, env } = placement;
+    this.#spawning = Worker.start(
+      { generation, python, env, settings: { ...settings, device, threads, heartbeatMs } },
+      {
+        onControl: (message) => this.#onControl(message),
+        onData: (message) => this.#listener.onData(this, message),
+        onLog: (log) => this.#listener.onEvent({ type: "log", worker: this.id, ...log }),
+        onBabble: (error) => {
+          this.#said = error;
+          this.#tell({ type: "babbled" });
+        },
+        onExit: (exit) => this.#exited(exit),
+      },
+    );
+    this.#spawning.then(
+      (worker) => {
+        this.#worker = worker;
+      },
+      (error: GlimpseError) => {
+        this.#said = error;
+        this.#exited({ kind: "not-spawned", message: error.message });
+      },
+    );
+  }
+
+  #exited(exit: ExitReason): void {
+    this.#exit = exit;
+    this.#tell({ type: "exited" });
+  }
+
+  #onControl(message: ControlFromWorker): void {
+    switch (message.type) {
+      case "hello":
+        return this.#tell({ type: "hello" });
+      case "loading":
+        this.#tell({ type: "progress" });
+        return this.#listener.onEvent({ ...message, worker: this.id });
+      case "ready":
+        return this.#onReady(message);
+      case "heartbeat":
+        this.#heartbeat = message;
+        return this.#tell({ type: "heartbeat", stepAgeMs: message.phase === "step" ? message.ageMs : undefined });
+      case "failed": {
+        this.#said = new GlimpseError(message.code, message.message, message);
+        return this.#tell({ type: "gave up", hopeless: !this.#said.retryable });
+      }
+      case "fault":
+        // It leaves by itself; what it still has to say on the data channel comes before its exit.
+        this.#said = new GlimpseError("WORKER_LOST", message.message);
+        return this.#tell({ type: "gave up", hopeless: false });
+      default:
+        return message satisfies never;
+    }
+  }
+
+  #onReady(message: ReadyMessage): void {
+    this.#ready = message;
+    this.#tell({ type: "ready", stepMs: stepLimit(this.#options.limits(), message.device.kind) });
+    for (const { resolve } of this.#awaitingReady.splice(0)) resolve();
+  }
+
+  #lose(cause: LossCause, was: WorkerStateName): void {
+    const report = this.#report(cause, was);
+    const requests = this.board.clear();
+    this.#listener.onEvent({ type: "lost", worker: this.id, report });
+    this.#lastReport = report;
+    this.#listener.onLost(requests, report);
+  }
+
+  #report(cause: LossCause, state: WorkerStateName): CrashReport {
+    const exit = this.#exit ?? { kind: "signalled", signal: "SIGKILL" };
+    return {
+      worker: this.id,
+      generation: this.#supervised.generation,
+      pid: this.#worker?.pid,
+      cause,
+      exit,
+      message: describeLoss(this.id, cause, exit, this.#said?.message),
+      state,
+      stderr: this.#worker?.stderrTail() ?? [],
+      stacks: this.#worker?.stacks(),
+      running: this.board.running(),
+    };
+  }
+
+  async #awaitMemory(): Promise<void> {
+    const { heldBy } = await this.#options.memoryBack(this.#closing.signal);
+    if (heldBy.length > 0) {
+      const { label } = this.#options.placement;
+      this.#listener.onEvent({ type: "memory held", worker: this.id, device: label, processes: heldBy });
+    }
+    this.#tell({ type: "memory settled" });
+  }
+
+  #giveUp(): void {
+    const report = this.#lastReport ?? this.#report("exited", "starting");
+    this.#said = cannotStart(report, this.#options.python, this.#said);
+    for (const { reject } of this.#awaitingReady.splice(0)) reject(this.#said);
+    this.#listener.onFailed(this, this.#said);
+  }
+}
+
+interface PromiseWithResolvers {
+  resolve: () => void;
+  reject: (error: unknown) => void;
+}
+
+function withoutType({ type: _, ...heartbeat }: HeartbeatMessage): Omit<HeartbeatMessage, "type"> {
+  return heartbeat;
+}

@@ -1,0 +1,48 @@
+/** How long a worker may take for what, in milliseconds, and how often it may fail. */
+export interface Limits {
+  /** Between two heartbeats of a worker. */
+  heartbeatMs: number;
+  /** From the start of the process to its hello: what a Python needs to begin. */
+  helloMs: number;
+  /** A stage of loading without progress. A download has deadlines of its own, much shorter ones. */
+  loadingMs: number;
+  /** Without a heartbeat while loading, where imports and weights hold the interpreter's lock for seconds. */
+  loadingSilenceMs: number;
+  /** Without a heartbeat once ready. */
+  silenceMs: number;
+  /** One step of the engine. Default: 60 s on a GPU; on a CPU, where a long prompt takes minutes, 30 min. */
+  stepMs: number | undefined;
+  /** How long a hung worker has for writing down its stacks, before it is killed. */
+  dumpMs: number;
+  /** After a kill: a process that the kernel cannot end by then keeps its device, but no longer its requests. */
+  killMs: number;
+  /** The pause before a new process after the first loss; doubled by each further one, up to `backoffMaxMs`. */
+  backoffMs: number;
+  backoffMaxMs: number;
+  /** A worker that was ready for so long has recovered: its next loss counts as the first. */
+  stableMs: number;
+  /** So many processes in a row that end before they are ready, and no more is started. */
+  startFailures: number;
+  /** How long a new process waits for the memory of the one before; then it is tried all the same. */
+  memoryMs: number;
+}
+
+export const defaultLimits: Limits = {
+  heartbeatMs: 1_000,
+  helloMs: 60_000,
+  loadingMs: 600_000,
+  loadingSilenceMs: 120_000,
+  silenceMs: 20_000,
+  stepMs: undefined,
+  dumpMs: 1_000,
+  killMs: 5_000,
+  backoffMs: 500,
+  backoffMaxMs: 30_000,
+  stableMs: 60_000,
+  startFailures: 5,
+  memoryMs: 30_000,
+};
+
+export function stepLimit(limits: Limits, deviceKind: "cpu" | "cuda" | "rocm"): number {
+  return limits.stepMs ?? (deviceKind === "cpu" ? 1_800_000 : 60_000);
+}
