@@ -12,7 +12,7 @@ from typing import Annotated, Literal, NamedTuple, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 """A header larger than this is no message; pictures travel in frames of their own."""
@@ -31,6 +31,10 @@ NonEmptyString = Annotated[str, Meta(min_length=1)]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 LoadingStage = Literal["import", "download", "weights", "graphs"]
 """`graphs` comes after `ready`: the worker serves already, and becomes faster."""
+HeartbeatPhase = Literal["loading", "idle", "step"]
+"""`idle`: nothing is computed. `step`: a step is under way; a hang before the first token of a request counts
+as one.
+"""
 Progress = Callable[[LoadingStage, int | None, int | None], None]
 """
 Reports a stage of loading, with bytes done and total where known, or the number of graphs. Safe to call
@@ -100,8 +104,11 @@ class PagedEngine(_Kind, frozen=True, kw_only=True, tag="paged"):
     """How many bytes of the device's memory hold keys and values; absent: the engine chooses."""
 
 
-class ReferenceEngine(_Kind, frozen=True, tag="reference"):
+class ReferenceEngine(_Kind, frozen=True, kw_only=True, tag="reference"):
     """transformers' own `generate`."""
+
+    device_map: Literal["auto"] | None = None
+    """Lets accelerate spread the layers over all devices that the process sees."""
 
 
 class ScriptedEngine(_Kind, frozen=True, tag="scripted"):
@@ -131,6 +138,10 @@ class Start(_Message, frozen=True, kw_only=True):
     """`auto`, `cpu`, or `cuda:N` (torch's name for an AMD GPU too)."""
     dtype: Dtype
     engine: PagedEngine | ReferenceEngine | ScriptedEngine
+    heartbeat_ms: Positive
+    """How often the worker sends `heartbeat`."""
+    threads: Positive | None = None
+    """How many threads torch computes with on a CPU; absent: torch's own choice."""
 
 
 class Cancel(_Keyed, frozen=True):
@@ -276,6 +287,31 @@ class Fault(_Message, frozen=True, kw_only=True):
     message: str
 
 
+class Memory(_Record, frozen=True, kw_only=True):
+    """Bytes. `process` is the resident memory; `used` and `total` those of the device, absent on a CPU."""
+
+    process: Count
+    used: Count | None = None
+    total: Count | None = None
+
+
+class Heartbeat(_Message, frozen=True, kw_only=True):
+    """Control. Sent every `heartbeat_ms` from `hello` on, by a thread that neither loading nor a step can
+    hold up, unless they hold the interpreter's lock or the process is stopped.
+    """
+
+    phase: HeartbeatPhase
+    steps: Count
+    """How many steps the engine has ended."""
+    age_ms: Milliseconds
+    """How long the present phase, and in `step` the present step, has lasted."""
+    running: Count
+    """Requests that have a place in the engine."""
+    waiting: Count
+    """Requests that wait for one."""
+    memory: Memory
+
+
 class ThinkingPart(_Kind, frozen=True, kw_only=False, tag="thinking"):
     text: str
 
@@ -299,6 +335,15 @@ class BoxPart(_Kind, frozen=True, tag="box"):
 
 Part = ThinkingPart | TextPart | MarkupPart | BoxPart
 """The `text` of thinking, text and markup parts, joined in order, is the raw text."""
+
+
+class RequestPrepared(_Keyed, frozen=True, kw_only=True, tag="prepared"):
+    """Data. The media of the request were read and its prompt was built: from here on their bytes no longer
+    count as in flight, and the true number of tokens replaces the orchestrator's estimate.
+    """
+
+    prompt_tokens: Count
+    image_tokens: Count
 
 
 class TokensItem(_Record, frozen=True, kw_only=True):
@@ -370,8 +415,8 @@ class Error(_Keyed, frozen=True, kw_only=True):
 
 ControlToWorker = Cancel | Shutdown
 DataToWorker = Generate
-ControlFromWorker = Hello | Loading | Ready | Failed | Fault
-DataFromWorker = Tokens | RequestWarning | Done | Error
+ControlFromWorker = Hello | Loading | Ready | Failed | Fault | Heartbeat
+DataFromWorker = RequestPrepared | Tokens | RequestWarning | Done | Error
 Message = ControlToWorker | DataToWorker | ControlFromWorker | DataFromWorker
 
 _start = msgspec.json.Decoder(Start)

@@ -53,6 +53,7 @@ def start_line(model: str = str(MODEL), **changes: Any) -> Start:
         "device": "cpu",
         "dtype": "auto",
         "engine": ReferenceEngine(),
+        "heartbeat_ms": 1000,
     }
     return Start(**(fields | changes))
 

@@ -133,10 +133,11 @@ def test_what_is_no_message_is_refused_with_the_reason(frame: bytes, reason: str
     [
         ({"kind": "paged", "kvCacheMemoryBytes": 0}, "engine.kvCacheMemoryBytes"),
         ({"kind": "reference", "kvCacheMemoryBytes": 1}, "kvCacheMemoryBytes"),
+        ({"kind": "reference", "deviceMap": "balanced"}, "engine.deviceMap"),
         ({"kind": "scripted", "load": "normal", "slots": 0}, "engine.slots"),
         ({"kind": "steam"}, "steam"),
     ],
-    ids=["no memory", "another engine's memory", "no slots", "unknown"],
+    ids=["no memory", "another engine's memory", "unknown map", "no slots", "unknown"],
 )
 def test_an_engine_that_cannot_be_is_refused_with_the_reason(engine: dict[str, Any], reason: str) -> None:
     line = json.dumps({**VECTORS["start"]["value"], "engine": engine}).encode()

@@ -21,6 +21,7 @@ from glimpse_worker.protocol import (
     DataFromWorker,
     Done,
     Error,
+    Heartbeat,
     Hello,
     Ready,
     RequestKey,
@@ -32,6 +33,8 @@ from glimpse_worker.protocol import (
 
 PATIENCE_S = 10.0
 """No wait is longer; none should come near it."""
+HEARTBEAT_MS = 1000
+"""Rarely, as most tests listen for something else."""
 PYTHON_WORKER = Path(__file__).parents[1]
 COMMAND = (sys.executable, "-P", "-m", "glimpse_worker")
 
@@ -68,6 +71,7 @@ class Orchestrator:
             "device": "cpu",
             "dtype": "float32",
             "engine": {"kind": "scripted", "load": load},
+            "heartbeatMs": HEARTBEAT_MS,
         }
         return json.dumps({**start, **changes}).encode() + b"\n"
 
@@ -100,7 +104,16 @@ class Orchestrator:
         self.send("control", msgspec.msgpack.encode({"type": "shutdown"}))
 
     def next_control(self) -> ControlFromWorker:
-        return _control.decode(self.next_frame("control"))
+        """The next message on the control channel that is no heartbeat."""
+        while isinstance(message := _control.decode(self.next_frame("control")), Heartbeat):
+            pass
+        return message
+
+    def next_heartbeat(self) -> Heartbeat:
+        """The next message on the control channel, which is a heartbeat."""
+        message = _control.decode(self.next_frame("control"))
+        assert isinstance(message, Heartbeat), message
+        return message
 
     def next_data(self) -> DataFromWorker:
         return _data.decode(self.next_frame("data"))
@@ -119,7 +132,7 @@ class Orchestrator:
         return frame
 
     def expect(self, kind: type[M]) -> M:
-        """The next message on the control channel, which is of this kind."""
+        """The next message on the control channel that is no heartbeat, which is of this kind."""
         message = self.next_control()
         assert isinstance(message, kind), message
         return message
