@@ -72,7 +72,8 @@ export class Board {
     // Who must be alone stays alone.
     const free = this.requests().some((request) => request.alone) ? 0 : slots - requests;
     const share = this.#seen.share(keys);
-    return { id, free, outstanding: tokens, mediaRoom: MEDIA_CREDIT - mediaBytes, onBoard: requests, share };
+    const mediaRoom = mediaBytes === 0 ? Number.POSITIVE_INFINITY : MEDIA_CREDIT - mediaBytes;
+    return { id, free, outstanding: tokens, mediaRoom, onBoard: requests, share };
   }
 
   load(): WorkerInfo["load"] {

@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { isMainThread } from "node:worker_threads";
 import { GlimpseError } from "../protocol/errors.ts";
 import { discoverAccelerators } from "./devices/discover.ts";
-import { waitForMemory } from "./devices/memory.ts";
+import { type WaitForMemoryOptions, waitForMemory } from "./devices/memory.ts";
 import { type Placement, type PlacementRequest, place } from "./devices/place.ts";
 import type { WorkerEvent } from "./events.ts";
 import { type OnWorkerLoss, Pool } from "./pool.ts";
@@ -53,32 +53,38 @@ export async function startOrchestrator(options: OrchestratorOptions): Promise<T
 async function makePool(options: OrchestratorOptions, limits: () => Limits): Promise<Pool> {
   const { python, settings, workers = "auto", gpusPerWorker = 1 } = options;
   const { device, engine, ...rest } = settings;
-  const spread = engine.kind === "reference" && gpusPerWorker > 1;
-  const slotSettings = { ...rest, engine: spread ? { ...engine, deviceMap: "auto" as const } : engine };
   const accelerators = device === "cpu" ? [] : await discoverAccelerators();
   const placements = place({ workers, gpusPerWorker, device }, accelerators, availableParallelism());
-  return new Pool({
+  const spread = engine.kind === "reference" && gpusPerWorker > 1;
+  const own = { ...rest, engine: spread ? { ...engine, deviceMap: "auto" as const } : engine };
+  const pids = (): number[] => pool.workers().flatMap(({ pid }) => pid ?? []);
+  const pool = new Pool({
     slots: placements.map((placement, index) => ({
       id: `worker-${index}`,
       python,
       placement,
-      settings: slotSettings,
-      memoryBack: (signal) => memoryBack(placement, limits().memoryMs, signal),
+      settings: own,
+      memoryBack: (signal) => memoryBack(placement, { withinMs: limits().memoryMs, signal, ours: pids() }),
     })),
     limits,
     onWorkerLoss: options.onWorkerLoss ?? "resume",
     canResume: engine.kind !== "reference",
     queueLimit: options.queueLimit ?? QUEUE_LIMIT,
   });
+  return pool;
 }
 
-async function memoryBack(
-  placement: Placement,
-  withinMs: number,
-  signal: AbortSignal,
-): Promise<{ heldBy: readonly number[] }> {
-  const memory = await waitForMemory(placement, { withinMs, signal });
-  return { heldBy: memory.kind === "held" ? memory.processes : [] };
+async function memoryBack(placement: Placement, options: WaitForMemoryOptions): Promise<{ heldBy: readonly number[] }> {
+  const used = placement.accelerators.map(({ usedBytes }) => usedBytes);
+  const known = used.filter((bytes) => bytes !== undefined);
+  const before = known.length === used.length ? known.reduce((sum, bytes) => sum + bytes, 0) : undefined;
+  try {
+    const memory = await waitForMemory(placement, before, options);
+    return { heldBy: memory.kind === "held" ? memory.processes : [] };
+  } catch (error) {
+    if (options.signal.aborted) return { heldBy: [] };
+    throw error;
+  }
 }
 
 /** Rejects when `signal` fires, and lets go of it when `until` does. */

@@ -163,8 +163,7 @@ export class Pool implements Transport {
     const { alone, cost } = request;
     const open = this.#slots.filter((slot) => alone || slot !== this.#reserved);
     const candidates = open.map((slot) => slot.candidate(this.#keys(request))).filter((slot) => slot !== undefined);
-    const tokens = cost.promptTokens + cost.newTokens;
-    const id = route({ tokens, mediaBytes: cost.mediaBytes, alone }, candidates);
+    const id = route({ tokens: cost.promptTokens, mediaBytes: cost.mediaBytes, alone }, candidates);
     if (id === undefined && alone) this.#reserve(candidates);
     return this.#slots.find((slot) => slot.id === id);
   }
@@ -290,7 +289,8 @@ export class Pool implements Transport {
 
   #checkDrained(): void {
     if (!this.#draining) return;
-    const idle = this.#ended !== undefined || (this.#queue.length === 0 && this.#slots.every(({ board }) => board.isEmpty));
+    const idle =
+      this.#ended !== undefined || (this.#queue.length === 0 && this.#slots.every(({ board }) => board.isEmpty));
     if (idle) for (const resolve of this.#drained.splice(0)) resolve();
   }
 }

@@ -25,7 +25,10 @@ export interface SlotOptions {
   settings: Omit<WorkerSettings, "device" | "heartbeatMs" | "threads">;
   /** Those of the moment: a pool that is being launched has less patience. */
   limits: () => Limits;
-  /** Resolves when the memory of a worker that has ended is back, or is not expected any more. */
+  /**
+   * Resolves when the memory of a worker that has ended is back, or is not expected any more; at once when the signal
+   * fires.
+   */
   memoryBack: (signal: AbortSignal) => Promise<{ heldBy: readonly number[] }>;
 }
 
@@ -309,6 +312,7 @@ export class Slot {
 
   async #awaitMemory(): Promise<void> {
     const { heldBy } = await this.#options.memoryBack(this.#closing.signal);
+    if (this.#closing.signal.aborted) return;
     if (heldBy.length > 0) {
       const { label } = this.#options.placement;
       this.#listener.onEvent({ type: "memory held", worker: this.id, device: label, processes: heldBy });

@@ -12,8 +12,8 @@ import {
 } from "../protocol/messages.ts";
 import { Channel } from "./channel.ts";
 import type { ExitReason } from "./exit-reason.ts";
-import { makeSocketDirectory, type SocketDirectory } from "./socket-directory.ts";
 import { checkHello } from "./handshake.ts";
+import { makeSocketDirectory, type SocketDirectory } from "./socket-directory.ts";
 import { type LogLine, WorkerProcess } from "./worker-process.ts";
 
 /** What a worker is to run; the rest of the start-up line is the worker's own business. */

@@ -1,10 +1,10 @@
 import { z } from "zod";
 import type { WorkerEvent } from "../orchestrator/events.ts";
 import { startOrchestrator } from "../orchestrator/orchestrator.ts";
-import type { OnWorkerLoss } from "../orchestrator/pool.ts";
-import { defaultLimits, type Limits } from "../orchestrator/supervision/limits.ts";
 import { embeddedModel } from "../orchestrator/package-root.ts";
+import type { OnWorkerLoss } from "../orchestrator/pool.ts";
 import { resolvePython } from "../orchestrator/python/resolve.ts";
+import { defaultLimits, type Limits } from "../orchestrator/supervision/limits.ts";
 import { GlimpseError } from "../protocol/errors.ts";
 import { type Dtype, dtypeSchema, type EngineChoice } from "../protocol/messages.ts";
 import { Glimpse } from "./client.ts";

@@ -313,7 +313,8 @@ function afterLoss(
 ): Outcome {
   const failures = wasReady ? 0 : state.failures + 1;
   const lost = { ...state, failures, setbacks: state.setbacks + 1 };
-  if (failures >= limits.startFailures) return [{ ...lost, life: { name: "failed" } }, [...actions, { type: "give up" }]];
+  if (failures >= limits.startFailures)
+    return [{ ...lost, life: { name: "failed" } }, [...actions, { type: "give up" }]];
   return [{ ...lost, life: { name: "clearing" } }, [...actions, { type: "await memory" }]];
 }
 

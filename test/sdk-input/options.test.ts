@@ -86,7 +86,11 @@ describe("options on their way to the worker", () => {
     ["a drawn one", undefined],
   ])("tell the seed at once, %s, also of a request that fails while its pictures are read", async (_whose, seed) => {
     const told: number[] = [];
-    const context = { allowHosts: new Set<string>(), newSeed: () => 7, onOptions: ({ seed: used }: { seed: number }) => told.push(used) };
+    const context = {
+      allowHosts: new Set<string>(),
+      newSeed: () => 7,
+      onOptions: ({ seed: used }: { seed: number }) => told.push(used),
+    };
     const call = prepareRequest({ prompt: "?", images: ["no/such.png"], seed }, context);
     expect(told).toEqual([seed ?? 7]);
     expect(await failure(call)).toMatchObject({ code: "FILE_NOT_FOUND" });
