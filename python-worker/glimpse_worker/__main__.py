@@ -23,6 +23,7 @@ NEEDED_TO_SPEAK = {"msgspec": "msgspec", "zmq": "pyzmq"}
 def main() -> None:
     # Before everything else: what is imported until then is imported while a dead parent goes unnoticed.
     die_with_parent()
+    _show_stacks()
     _parse_arguments()
     line = read_start_line()
     _set_up_logging()
@@ -88,16 +89,26 @@ def _package_versions() -> str:
     return "\n".join(map(line, PACKAGES))
 
 
+def _show_stacks() -> None:
+    """
+    After a crash in C, and whenever SIGUSR1 comes, the Python stacks of all threads go to stderr: nothing
+    else can be learned of a worker that hangs.
+    """
+    import faulthandler
+    import signal
+
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
+
+
 def _set_up_logging() -> None:
     """
-    Logs and the warnings of libraries go to stderr, and after a crash in C the Python traceback.
+    Logs and the warnings of libraries go to stderr.
 
     From WARNING on: at INFO, HTTP clients log every URL, signed ones of downloads too.
     """
-    import faulthandler
     import logging
 
-    faulthandler.enable()
     line = "%(levelname)s %(name)s: %(message)s"
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=line)
     logging.captureWarnings(True)

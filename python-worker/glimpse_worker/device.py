@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,13 @@ def describe_device(device: torch.device) -> Device:
         name=properties.name,
         memory_bytes=properties.total_memory,
     )
+
+
+def memory_use(gpus: Sequence[torch.device]) -> tuple[int, int]:
+    """The used and all bytes of these GPUs together; what other programs use there counts as used."""
+    pairs = [torch.cuda.mem_get_info(gpu) for gpu in gpus]
+    total = sum(of_one for _, of_one in pairs)
+    return total - sum(free for free, _ in pairs), total
 
 
 def to_device(array: npt.NDArray[np.generic], device: torch.device) -> torch.Tensor:

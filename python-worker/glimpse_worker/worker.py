@@ -11,6 +11,7 @@ from typing import Literal, NoReturn, assert_never
 
 from .engine.interface import Emit, Engine
 from .failure import WorkerFailure, failed
+from .heartbeat import Heartbeats
 from .lifecycle import EXIT_FAILED, EXIT_OK, leave
 from .protocol import (
     PROTOCOL_VERSION,
@@ -54,6 +55,7 @@ class Worker:
             on_control=self._on_control,
             on_generate=self._on_generate,
         )
+        self._heartbeats = Heartbeats(start.heartbeat_ms, self._transport.send_control)
 
     def run(self) -> None:
         """Says hello, loads the engine on this thread, and reports how that went; then serves until the
@@ -66,9 +68,11 @@ class Worker:
         self._transport.send_control(
             Hello(protocol=PROTOCOL_VERSION, generation=start.generation, token=start.token, pid=os.getpid())
         )
+        self._heartbeats.start()
         try:
             _check_protocol(start)
             self._engine = load_engine(start, self._progress, self._emit)
+            self._heartbeats.watch(self._engine)
         except BaseException as error:
             self._transport.send_control(failed(error))
             self._transport.close(EXIT_FAILED)
@@ -86,6 +90,7 @@ class Worker:
         leave(code)
 
     def _progress(self, stage: LoadingStage, done: int | None, total: int | None) -> None:
+        self._heartbeats.progressed()
         self._transport.send_control(Loading(stage=stage, done=done, total=total))
 
     def _emit(self, message: DataFromWorker | Fault) -> None:

@@ -12,6 +12,8 @@ import msgspec
 import pytest
 from worker_process import Orchestrator, WorkerProcess, items, text_of
 
+from glimpse_worker.engine.interface import Load
+from glimpse_worker.engine.pulse import Pulse
 from glimpse_worker.protocol import (
     PROTOCOL_VERSION,
     BoxPart,
@@ -130,6 +132,14 @@ class Recorder:
 
     @property
     def ready(self) -> Ready:
+        raise AssertionError("nobody asks")
+
+    @property
+    def pulse(self) -> Pulse:
+        raise AssertionError("nobody asks")
+
+    @property
+    def load(self) -> Load:
         raise AssertionError("nobody asks")
 
     def submit(self, request: Generate, frames: Sequence[Frame]) -> None:  # noqa: ARG002

@@ -17,6 +17,7 @@ from ..prepare import Prepared
 from ..protocol import FinishReason, Generate, Part, RequestKey, Tokens, TokensItem
 from ..sampling import generation_config
 from .interface import Emit
+from .pulse import Pulse
 
 
 class TokenStream(StoppingCriteria):
@@ -24,19 +25,25 @@ class TokenStream(StoppingCriteria):
     Called by `generate` after every token: sends it with the parts it makes certain, and says whether to
     stop.
 
-    Written for one sequence without beams. `first_at` and `last_at` are times of time.monotonic.
+    Written for one sequence without beams; a token is a step. `first_at` and `last_at` are times of
+    time.monotonic.
     """
 
-    def __init__(self, key: RequestKey, output: Output, cancelled: threading.Event, emit: Emit) -> None:
+    def __init__(
+        self, key: RequestKey, output: Output, cancelled: threading.Event, emit: Emit, pulse: Pulse
+    ) -> None:
         self._key = key
         self._output = output
         self._cancelled = cancelled
         self._emit = emit
+        self._pulse = pulse
         self.first_at: float | None = None
         self.last_at: float | None = None
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:  # noqa: ARG002
         token = int(input_ids[0, -1])
+        self._pulse.end()
+        self._pulse.begin()
         self.last_at = time.monotonic()
         self.first_at = self.first_at or self.last_at
         index = self._output.completion_tokens

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..protocol import DataFromWorker, Fault, Frame, Generate, Ready, RequestKey
+from .pulse import Pulse
 
 Emit = Callable[[DataFromWorker | Fault], None]
 """Sends a message. Never blocks; safe to call from any thread; keeps each thread's order.
@@ -14,12 +15,27 @@ A Fault is the end: the process leaves once it and everything before it was deli
 """
 
 
+class Load(NamedTuple):
+    """Requests that have a place in the engine, and those that wait for one."""
+
+    running: int
+    waiting: int
+
+
 class Engine(Protocol):
     """Runs requests. `Emit` is given at construction; an engine that exists is ready."""
 
     @property
     def ready(self) -> Ready:
         """What the orchestrator needs to know; constant."""
+
+    @property
+    def pulse(self) -> Pulse:
+        """What the thread that computes is doing; constant, to be read from any thread."""
+
+    @property
+    def load(self) -> Load:
+        """What is on board. Never blocks, not even while a step hangs; safe to call from any thread."""
 
     def submit(self, request: Generate, frames: Sequence[Frame]) -> None:
         """Takes a request on board, with one frame per picture or video frame (counts and sizes are checked).

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
-from ..device import describe_device
+import torch
+
+from ..device import describe_device, memory_use
 from ..failure import WorkerFailure
 from ..preprocessing import Preprocessing
 from ..protocol import PixelLimits, Ready
 from ..sampling import stop_token_ids
 from .opening import Opened
+from .pulse import DeviceMemory, Pulse
 
 
 def describe(
@@ -42,6 +46,12 @@ def describe(
         stop_token_ids=stop,
         versions=opened.versions,
     )
+
+
+def pulse_on(devices: Sequence[torch.device]) -> Pulse:
+    """That of an engine whose model lies on these devices."""
+    gpus = [device for device in devices if device.type == "cuda"]
+    return Pulse((lambda: DeviceMemory(*memory_use(gpus))) if gpus else None)
 
 
 def _limits(numbers: Preprocessing) -> PixelLimits:

@@ -28,9 +28,10 @@ from ..protocol import (
     Usage,
 )
 from .generation import TokenStream, generate, name_out_of_memory, settle
-from .interface import Emit
+from .interface import Emit, Load
 from .opening import Opened
-from .readiness import describe
+from .pulse import Pulse
+from .readiness import describe, pulse_on
 from .refusals import refuse_what_only_paged_does
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,8 @@ class ReferenceEngine:
         self._emit = emit
         self._prompts = opened.prompts
         self._ready = describe(opened, engine="reference", slots=_SLOTS)
+        self._pulse = pulse_on([opened.model.device])
+        self._generating = 0
         self._lock = threading.Lock()
         self._board: dict[RequestKey, _Run] = {}
         self._to_prepare: queue.SimpleQueue[_Run | None] = queue.SimpleQueue()
@@ -83,6 +86,15 @@ class ReferenceEngine:
     @property
     def ready(self) -> Ready:
         return self._ready
+
+    @property
+    def pulse(self) -> Pulse:
+        return self._pulse
+
+    @property
+    def load(self) -> Load:
+        running = self._generating
+        return Load(running, max(0, len(self._board) - running))
 
     def submit(self, request: Generate, frames: Sequence[Frame]) -> None:
         run = _Run(request, frames, submitted=time.monotonic())
@@ -150,11 +162,15 @@ class ReferenceEngine:
                 if self._board.get(run.key) is not run:
                     continue
                 run.generating = True
+            self._generating = 1
+            self._pulse.begin()
             ending = self._generate(run)
             run.prepared = None
             self._end(run, ending)
             if isinstance(ending, Error):
                 settle(self._model.device)
+            self._pulse.end(steps=0)
+            self._generating = 0
 
     def _generate(self, run: _Run) -> Done | Error:
         try:
@@ -171,7 +187,7 @@ class ReferenceEngine:
             stop=request.options.stop or (),
             geometries=[medium.geometry for medium in prepared.media],
         )
-        stream = TokenStream(run.key, output, run.cancelled, self._emit)
+        stream = TokenStream(run.key, output, run.cancelled, self._emit, self._pulse)
         started = time.monotonic()
         generate(self._model, request, prepared, stream)
         reason = stream.finish()

@@ -30,7 +30,8 @@ from ..protocol import (
     Tokens,
     TokensItem,
 )
-from .interface import Emit
+from .interface import Emit, Load
+from .pulse import Pulse
 from .script import STOP_TOKEN_ID, ScriptedFault
 from .scripted_run import CONTEXT_LENGTH, Run
 
@@ -84,7 +85,12 @@ class Scripted:
         self._closed = False
         self._changed = threading.Condition()
         self.ready = _ready(start, slots)
+        self.pulse = Pulse()
         threading.Thread(target=self._step_until_closed, name="engine", daemon=True).start()
+
+    @property
+    def load(self) -> Load:
+        return Load(len(self._running), len(self._waiting))
 
     def submit(self, request: Generate, frames: Sequence[Frame]) -> None:
         with self._changed:
@@ -105,7 +111,9 @@ class Scripted:
 
     def _step_until_closed(self) -> None:
         while runs := self._wait_for_due():
+            self.pulse.begin()
             self._step(runs)
+            self.pulse.end()
 
     def _wait_for_due(self) -> list[Run]:
         """The requests whose pause is over; empty when the engine was closed."""

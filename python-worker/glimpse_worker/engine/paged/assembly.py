@@ -11,7 +11,7 @@ from transformers import Glm4vForConditionalGeneration
 from ...protocol import Progress
 from ..interface import Emit
 from ..opening import Opened
-from ..readiness import describe
+from ..readiness import describe, pulse_on
 from .admission import Admission
 from .capturing import Capturing
 from .decode_graphs import DecodeGraphs
@@ -89,6 +89,7 @@ def assemble(
             slots=sizes.max_running + sizes.ahead,
             kv_cache_tokens=plan.pages * sizes.page_size,
         ),
+        pulse_on([model.device]),
         inbox,
         Intake(checkpoint, opened.prompts, features, inbox),
         Admission(

@@ -33,7 +33,8 @@ from ...protocol import (
     TokensItem,
 )
 from ..generation import name_out_of_memory, settle
-from ..interface import Emit
+from ..interface import Emit, Load
+from ..pulse import Pulse
 from .admission import Admission
 from .inbox import Arrived, Cancelled, Closed, Inbox, Refused, Submitted
 from .intake import Intake
@@ -61,6 +62,7 @@ class PagedEngine:
     def __init__(
         self,
         ready: Ready,
+        pulse: Pulse,
         inbox: Inbox,
         intake: Intake,
         admission: Admission,
@@ -72,6 +74,7 @@ class PagedEngine:
         lookahead: int,
     ) -> None:
         self._ready = ready
+        self._pulse = pulse
         self._inbox = inbox
         self._intake = intake
         self._admission = admission
@@ -84,12 +87,20 @@ class PagedEngine:
         self._runs: dict[Sequence, tuple[Request, Generation]] = {}
         self._launched: deque[list[Launched]] = deque()
         self._orders = itertools.count()
-        self._steps = 0
         threading.Thread(target=self._run, name="engine", daemon=True).start()
 
     @property
     def ready(self) -> Ready:
         return self._ready
+
+    @property
+    def pulse(self) -> Pulse:
+        return self._pulse
+
+    @property
+    def load(self) -> Load:
+        running = self._scheduler.running
+        return Load(running, max(0, len(self._board) - running))
 
     def submit(self, request: Generate, frames: List[Frame]) -> None:
         taken = Request(request, frames, next(self._orders))
@@ -118,19 +129,29 @@ class PagedEngine:
     def _receive(self) -> bool:
         """Takes in what has come, and waits for it when there is nothing to compute. False: leave."""
         wait = not (self._launched or self._scheduler.busy)
-        while wait and self._inbox.empty() and self._runner.capture_next():
+        while wait and self._inbox.empty() and self._capture():
             pass
+        if not wait:
+            self._pulse.begin()
         while True:
             try:
                 message = self._inbox.get(block=wait)
             except queue.Empty:
                 return True
             wait = False
+            self._pulse.begin()
             if isinstance(message, Closed):
                 for request in self._board.values():
                     request.cancelled.set()
                 return False
             self._take(message)
+
+    def _capture(self) -> bool:
+        """Uses the time in which there is nothing to compute."""
+        self._pulse.begin()
+        more = self._runner.capture_next()
+        self._pulse.end(steps=0)
+        return more
 
     def _take(self, message: Submitted | Arrived | Refused | Cancelled) -> None:
         match message:
@@ -195,15 +216,16 @@ class PagedEngine:
         for sequence in step.preempted:
             self._restore(sequence)
         if step.prefill or step.decode:
-            self._steps += 1
-            if self._steps % STEPS_PER_CAPTURE == 0:
+            if (self._pulse.reading.steps + 1) % STEPS_PER_CAPTURE == 0:
                 self._runner.capture_next()
             self._launched.append([*self._launch_prefill(step.prefill), *self._launch_decode(step.decode)])
             behind = self._lookahead
         else:
             behind = 0
-        while len(self._launched) > behind:
+        ended = max(0, len(self._launched) - behind)
+        for _ in range(ended):
             self._read(self._launched.popleft())
+        self._pulse.end(ended)
 
     def _restore(self, sequence: Sequence) -> None:
         """What a preempted sequence shows has to be prepared again if it was let go of."""

@@ -49,6 +49,11 @@ class Scheduler:
         """Whether there is anybody to plan for."""
         return bool(self._waiting or self._running)
 
+    @property
+    def running(self) -> int:
+        """How many have a slot; may be asked from any thread."""
+        return len(self._running)
+
     def add(self, sequence: Sequence) -> None:
         """Takes in a sequence that is new, or that was withdrawn."""
         insort(self._waiting, sequence, key=_by_order)
