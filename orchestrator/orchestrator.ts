@@ -10,11 +10,15 @@ import type { SlotOptions } from "./slot.ts";
 import { defaultLimits, type Limits } from "./supervision/limits.ts";
 import type { Transport } from "./transport.ts";
 
-export interface OrchestratorOptions extends Partial<Omit<PlacementRequest, "device">> {
+export interface OrchestratorOptions {
   /** The interpreter that runs the workers. */
   python: string;
   /** `device` as `launch()` takes it; where each worker goes follows from it, and from `workers`. */
   settings: SlotOptions["settings"] & { device: string };
+  /** Default: auto. */
+  workers?: PlacementRequest["workers"] | undefined;
+  /** Default: 1. */
+  gpusPerWorker?: number | undefined;
   /** Default: resume. */
   onWorkerLoss?: OnWorkerLoss | undefined;
   /** How many requests may wait. Default: 10,000. */

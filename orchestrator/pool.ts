@@ -197,7 +197,7 @@ export class Pool implements Transport {
       return;
     }
     this.#queue.remove(request);
-    this.#dispatchSoon();
+    this.#dispatch();
   }
 
   #onData(slot: Slot, message: DataFromWorker): void {

@@ -24,40 +24,51 @@ const failure = (promise: Promise<unknown>): Promise<GlimpseError> =>
     },
   );
 
-test("a worker that crashes ends every request by name, and so do later ones", async () => {
-  const transport = await startScripted();
+test("where nothing may go on elsewhere, a worker that crashes ends what it has by name, and the next one serves", async () => {
+  const events: WorkerEvent[] = [];
+  const transport = await startScripted("normal", { onWorkerLoss: "fail", onEvent: (event) => events.push(event) });
   const running = submit(transport, "slow 2000");
   await running.tokens(1);
   const crashing = submit(transport, "crash 3");
-  const later = Array.from({ length: 5 }, () => submit(transport, "slow 2000"));
-  for (const { ending } of [running, crashing, ...later]) {
+  for (const { ending } of [running, crashing]) {
     expect(await ending).toMatchObject({ type: "error", error: { code: "WORKER_LOST", retryable: true } });
   }
-  expect(await submit(transport, "normal 1").ending).toMatchObject({ error: { code: "WORKER_LOST" } });
-  expect(transport.workers()).toMatchObject([{ state: "failed", exit: { kind: "signalled", signal: "SIGSEGV" } }]);
+  expect(await submit(transport, "normal 1").ending).toMatchObject({ type: "done", worker: { generation: 2 } });
+  expect(events.find((event) => event.type === "lost")).toMatchObject({
+    report: { cause: "exited", exit: { kind: "signalled", signal: "SIGSEGV" }, state: "ready", generation: 1 },
+  });
   await transport.close();
   expect(await submit(transport, "normal 1").ending).toMatchObject({ error: { code: "DISPOSED" } });
 });
 
-test("a worker that sends garbage is ended and its requests fail by name", async () => {
-  const transport = await startScripted();
+test("a worker that sends garbage is ended, and the one at fault fails by name", async () => {
+  const transport = await startScripted("normal", { onWorkerLoss: "fail" });
   const pid = pidOf(transport);
   const running = submit(transport, "slow 2000");
   await running.tokens(1);
-  expect(await submit(transport, "babble 3").ending).toMatchObject({ error: { code: "PROTOCOL_ERROR" } });
-  expect(await running.ending).toMatchObject({ error: { code: "PROTOCOL_ERROR" } });
+  const babbling = { code: "WORKER_LOST", message: expect.stringContaining("no message") };
+  expect(await submit(transport, "babble 3").ending).toMatchObject({ error: babbling });
+  expect(await running.ending).toMatchObject({ error: babbling });
   await transport.close();
   expect(isAlive(pid)).toBe(false);
 });
 
 test("a request that breaks the device fails by name; the others hear that the worker is lost, and why", async () => {
-  const transport = await startScripted();
+  const transport = await startScripted("normal", { onWorkerLoss: "fail" });
   const running = submit(transport, "slow 2000");
   await running.tokens(1);
   expect(await submit(transport, "poison 3").ending).toMatchObject({ error: { code: "GENERATION_FAILED" } });
   expect(await running.ending).toMatchObject({
     error: { code: "WORKER_LOST", message: expect.stringContaining("the engine broke") },
   });
+  await transport.close();
+});
+
+test("a request that ends every worker it meets is found out alone, and the others never notice", async () => {
+  const transport = await startScripted("normal", { limits: { backoffMs: 10 } });
+  const innocent = ["normal 40", "say hello", "slow 60"].map((script) => submit(transport, script));
+  expect(await submit(transport, "crash 3").ending).toMatchObject({ error: { code: "POISON_REQUEST" } });
+  for (const { ending } of innocent) expect(await ending).toMatchObject({ type: "done", finishReason: "stop" });
   await transport.close();
 });
 
@@ -94,7 +105,7 @@ test("loading is told stage by stage", async () => {
   await transport.close();
   expect(events.filter((event) => event.type === "loading").map((event) => event.stage)).toContain("weights");
   const states = events.filter((event) => event.type === "state").map((event) => event.state);
-  expect(states).toEqual(["loading", "ready", "stopping", "stopped"]);
+  expect(states).toEqual(["starting", "loading", "ready", "stopping", "stopped"]);
 });
 
 test("a launch that hangs can be aborted, and nothing stays behind", async () => {
@@ -195,8 +206,9 @@ test("a callback of the caller's that throws keeps no request from its ending", 
   try {
     const transport = await startScripted("normal", {
       onEvent: (event) => {
-        if (event.type === "state" && event.state === "failed") throw new Error("the caller's own");
+        if (event.type === "lost") throw new Error("the caller's own");
       },
+      onWorkerLoss: "fail",
     });
     expect(await submit(transport, "crash 1").ending).toMatchObject({ error: { code: "WORKER_LOST" } });
     await transport.close();

@@ -1,6 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
-import type { WorkerEvent } from "../../orchestrator/events.ts";
-import { startOrchestrator } from "../../orchestrator/orchestrator.ts";
+import { type OrchestratorOptions, startOrchestrator } from "../../orchestrator/orchestrator.ts";
 import { resolvePython } from "../../orchestrator/python/resolve.ts";
 import type { RequestEvent, SubmittedRequest, Transport } from "../../orchestrator/transport.ts";
 import type { EngineChoice } from "../../protocol/messages.ts";
@@ -10,18 +9,18 @@ type Load = Extract<EngineChoice, { kind: "scripted" }>["load"];
 /** Starts a real worker process on the scripted engine, which has 4 slots unless `slots` says otherwise. */
 export async function startScripted(
   load: Load = "normal",
-  options: { signal?: AbortSignal; onEvent?: (event: WorkerEvent) => void; python?: string; slots?: number } = {},
+  options: Partial<Omit<OrchestratorOptions, "settings">> & { slots?: number } = {},
 ): Promise<Transport> {
+  const { slots, ...rest } = options;
   return startOrchestrator({
+    ...rest,
     python: options.python ?? (await resolvePython()),
     settings: {
       model: "scripted",
       device: "cpu",
       dtype: "auto",
-      engine: { kind: "scripted", load, slots: options.slots },
+      engine: { kind: "scripted", load, slots },
     },
-    onEvent: options.onEvent,
-    signal: options.signal,
   });
 }
 
