@@ -1,9 +1,5 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { type Accelerator, GIB, MIB } from "../../orchestrator/devices/accelerator.ts";
-import { availableCores } from "../../orchestrator/devices/cores.ts";
 import { type Clock, usedMemory, waitForMemory } from "../../orchestrator/devices/memory.ts";
 import { type Placement, place } from "../../orchestrator/devices/place.ts";
 import type { RunTool } from "../../orchestrator/devices/tool.ts";
@@ -116,31 +112,4 @@ test("the memory in use before a start is that of the worker's own GPU", async (
   await expect(usedMemory(placement, { run: machine([321]) })).resolves.toBe(321 * MIB);
   await expect(usedMemory(onCpu, { run: machine([321]) })).resolves.toBeUndefined();
   expect(gpu.memoryBytes).toBe(20 * GIB);
-});
-
-describe("the cores of a container", () => {
-  function root(limit: string, group = "/"): string {
-    const directory = mkdtempSync(join(tmpdir(), "glimpse-cores-"));
-    onTestFinished(() => rmSync(directory, { recursive: true }));
-    mkdirSync(join(directory, "proc/self"), { recursive: true });
-    mkdirSync(join(directory, "sys/fs/cgroup", group), { recursive: true });
-    writeFileSync(join(directory, "proc/self/cgroup"), `0::${group}\n`);
-    writeFileSync(join(directory, "sys/fs/cgroup", group, "cpu.max"), `${limit}\n`);
-    return directory;
-  }
-
-  test.each([
-    ["max 100000", 16],
-    ["400000 100000", 4],
-    ["250000 100000", 2],
-    ["50000 100000", 1],
-    ["6400000 100000", 16],
-  ])("with a limit of %s, 16 cores are %i", async (limit, cores) => {
-    await expect(availableCores(root(limit), 16)).resolves.toBe(cores);
-    await expect(availableCores(root(limit, "/user.slice/app.scope"), 16)).resolves.toBe(cores);
-  });
-
-  test("without control groups they are what the scheduler gives", async () => {
-    await expect(availableCores("/nowhere", 3)).resolves.toBe(3);
-  });
 });
