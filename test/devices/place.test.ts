@@ -95,7 +95,7 @@ describe("without a GPU", () => {
   });
 
   test("a worker on a GPU beside them keeps a core", () => {
-    expect(placed({ workers: ["cuda:0", "cpu", "cpu"] }, 1, 5).map(({ threads }) => threads)).toEqual([
+    expect(placed({ workers: ["cuda:0", "cpu", "cpu"] }, 1, 6).map(({ threads }) => threads)).toEqual([
       undefined,
       2,
       2,
