@@ -72,11 +72,15 @@ async function listParts(run: RunTool): Promise<Map<string, Part[]>> {
 /** Of a part that MIG divided: those of the whole GPU. */
 async function processes(accelerators: readonly Accelerator[], run: RunTool): Promise<DeviceProcess[] | undefined> {
   const indices = new Set(accelerators.map(({ index }) => index));
-  const answer = await run(tool, [`--id=${[...indices].join(",")}`, "--query-compute-apps=pid,used_memory", asCsv]);
+  const answer = await run(tool, [
+    `--id=${[...indices].join(",")}`,
+    "--query-compute-apps=gpu_uuid,pid,used_memory",
+    asCsv,
+  ]);
   if (answer.kind !== "answered" || answer.exitCode !== 0) return undefined;
   return mergeProcesses(
     answer.output.split(/\r?\n/).flatMap((line) => {
-      const [pid = "", used = ""] = line.split(",").map((field) => field.trim());
+      const [, pid = "", used = ""] = line.split(",").map((field) => field.trim());
       return /^\d+$/.test(pid) ? [{ pid: Number(pid), usedBytes: mebibytes(used) }] : [];
     }),
   );
