@@ -69,10 +69,11 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerFast:
 
 
 def load_model(
-    checkpoint: Checkpoint, device: torch.device, dtype: Dtype, progress: Progress
+    checkpoint: Checkpoint, device: torch.device, dtype: Dtype, progress: Progress, *, spread: bool = False
 ) -> Glm4vForConditionalGeneration:
     """
-    The model, in evaluation mode on `device`; `auto` is the checkpoint's own dtype on a GPU, else float32.
+    The model, in evaluation mode on `device`, or `spread` by accelerate over all devices of its type, layer
+    by layer; `auto` is the checkpoint's own dtype on a GPU, else float32.
 
     Raises MODEL_UNSUPPORTED when weights are damaged or missing, GPU_OUT_OF_MEMORY when they do not fit.
     """
@@ -81,15 +82,14 @@ def load_model(
     progress("weights", 0, total)
     with _named_failures(checkpoint.directory), _reported(total, progress):
         try:
-            model, missing = _load(checkpoint.directory, device, dtype)
+            model, missing = _load(checkpoint.directory, device, dtype, spread)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            raise WorkerFailure(
-                "GPU_OUT_OF_MEMORY",
-                f"the weights ({total} bytes on disk) do not fit into the memory of {device}",
-                hint="End other programs on the device, or choose a device with more memory.",
-            ) from error
+            raise _too_large(total, str(device)) from error
+    if any(parameter.device.type != device.type for parameter in model.parameters()):
+        # accelerate would go on with the rest in the host's memory or on disk, a hundred times slower.
+        raise _too_large(total, "all GPUs together")
     if missing:
         # transformers would go on with random numbers in their place.
         raise _incomplete(checkpoint.directory, f"lacks {len(missing)} of the weights, {missing[0]} first")
@@ -139,7 +139,7 @@ def _reported(total: int, progress: Progress) -> Iterator[None]:
 
 
 def _load(
-    directory: Path, device: torch.device, dtype: Dtype
+    directory: Path, device: torch.device, dtype: Dtype, spread: bool
 ) -> tuple[Glm4vForConditionalGeneration, list[str]]:
     """The model, and the names of the weights that the files did not have."""
     automatic = "float32" if device.type == "cpu" else "auto"
@@ -149,7 +149,7 @@ def _load(
         local_files_only=True,
         use_safetensors=True,
         # Weights go from the file to the device one by one, so the host never holds the whole model.
-        device_map={"": device},
+        device_map="auto" if spread else {"": device},
         output_loading_info=True,
     )
     model, report = loaded
@@ -213,6 +213,14 @@ def _shards(index: Path) -> list[Path]:
             index.parent, f"lacks {len(missing)} of {len(names)} weight files, {missing[0]} first"
         )
     return [index.parent / name for name in names]
+
+
+def _too_large(total: int, where: str) -> WorkerFailure:
+    return WorkerFailure(
+        "GPU_OUT_OF_MEMORY",
+        f"the weights ({total} bytes on disk) do not fit into the memory of {where}",
+        hint="End other programs on the device, or choose a device with more memory.",
+    )
 
 
 def _incomplete(directory: Path, what: str) -> WorkerFailure:

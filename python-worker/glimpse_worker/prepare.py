@@ -18,7 +18,15 @@ from .media_tokens import count_tokens, header_size
 from .pixels import Pixels, patches
 from .preprocessing import Preprocessing
 from .prompt import Prompt, PromptBuilder
-from .protocol import Frame, Generate, ImageMedia, RequestKey, RequestWarning, VideoMedia
+from .protocol import (
+    Frame,
+    Generate,
+    ImageMedia,
+    RequestKey,
+    RequestPrepared,
+    RequestWarning,
+    VideoMedia,
+)
 from .request_media import media_order
 from .sampling import check_options
 
@@ -58,6 +66,15 @@ class Prepared:
     order: Sequence[int]
     max_new_tokens: int
     warnings: Sequence[RequestWarning]
+
+    def told(self, key: RequestKey) -> RequestPrepared:
+        """What the orchestrator is told of it."""
+        return RequestPrepared(
+            request=key.request,
+            attempt=key.attempt,
+            prompt_tokens=len(self.prompt.ids),
+            image_tokens=self.prompt.image_tokens,
+        )
 
     def model_inputs(self, device: torch.device) -> dict[str, torch.Tensor]:
         """

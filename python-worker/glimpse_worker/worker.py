@@ -142,7 +142,7 @@ def load_engine(start: Start, progress: Progress, emit: Emit) -> Engine:
             progress("import", None, None)
             from .engine.reference import load_reference
 
-            return load_reference(start, progress, emit)
+            return load_reference(start, start.engine, progress, emit)
         case ScriptedEngine():
             from .engine.scripted import load_scripted
 

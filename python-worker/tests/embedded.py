@@ -28,6 +28,7 @@ from glimpse_worker.protocol import (
     Part,
     ReferenceEngine,
     RequestKey,
+    RequestPrepared,
     RequestWarning,
     Start,
     TextContent,
@@ -64,6 +65,8 @@ class Answer:
 
     name: str
     messages: list[DataFromWorker] = field(default_factory=list)
+    """But for `prepared`."""
+    prepared: list[RequestPrepared] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
     on_token: Callable[[Answer], None] | None = None
     """Called on the engine's thread after every step."""
@@ -114,7 +117,7 @@ class Answer:
 
 
 def _reference(emit: Emit) -> Engine:
-    return load_reference(start_line(), lambda *_: None, emit)
+    return load_reference(start_line(), ReferenceEngine(), lambda *_: None, emit)
 
 
 class Caller:
@@ -169,7 +172,12 @@ class Caller:
         for item in items:
             answer = self.answers[item.request]
             assert not answer.ended.is_set(), f"{item} came after the ending"
-            answer.messages.append(message)
+            if isinstance(message, RequestPrepared):
+                assert not answer.prepared, "it came twice"
+                assert not answer.messages, "it came after something else"
+                answer.prepared.append(message)
+            else:
+                answer.messages.append(message)
             if isinstance(message, Tokens) and answer.on_token is not None:
                 answer.on_token(answer)
             if isinstance(message, Done | Error):

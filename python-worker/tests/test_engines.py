@@ -27,11 +27,13 @@ from glimpse_worker.protocol import (
     BoxPart,
     DataFromWorker,
     Done,
+    Error,
     Fault,
     Generate,
     Options,
     PagedEngine,
     Progress,
+    ReferenceEngine,
     Tokens,
 )
 
@@ -113,6 +115,21 @@ def test_usage_adds_up_and_times_are_told(engine: Caller) -> None:
     assert 0 < usage.thinking_tokens < usage.completion_tokens
     assert (usage.cached_tokens, usage.cached_image_tokens) == (0, 0)
     assert min(timing.preprocess_ms, timing.prefill_ms, timing.decode_ms) > 0
+
+
+def test_how_long_the_prompt_is_comes_before_everything_else(engine: Caller) -> None:
+    picture = [encode(red_circle((196, 224)))]
+    answer = engine.ask([system("Be brief."), *DESCRIBE], picture, max_new_tokens=10**6)
+    usage = answer.done.usage
+    [prepared] = answer.prepared
+    assert (prepared.prompt_tokens, prepared.image_tokens) == (usage.prompt_tokens, usage.image_tokens)
+    assert usage.image_tokens == 56
+
+
+def test_what_cannot_be_prepared_only_fails(engine: Caller) -> None:
+    refused = engine.ask([user(0, "Describe.")], [b"no picture"])
+    assert refused.error.code == "IMAGE_UNREADABLE"
+    assert refused.prepared == []
 
 
 def test_every_token_is_sent_by_itself_with_its_index(engine: Caller) -> None:
@@ -288,7 +305,7 @@ def test_a_panic_in_a_library_ends_its_request_and_the_next_one_works(
 
 def load(engine: str, model: Path, progress: Progress, emit: Emit) -> Engine:
     if engine == "reference":
-        return load_reference(start_line(str(model)), progress, emit)
+        return load_reference(start_line(str(model)), ReferenceEngine(), progress, emit)
     choice = PagedEngine(kv_cache_memory_bytes=4 * 1024**2)
     return load_paged(start_line(str(model), engine=choice), choice, progress, emit)
 
@@ -324,7 +341,8 @@ def test_a_closed_engine_ends_no_request(engine: str) -> None:
 
     def emit(message: DataFromWorker | Fault) -> None:
         said.append(message)
-        reached.set()
+        if isinstance(message, Tokens):
+            reached.set()
 
     before = set(threading.enumerate())
     opened = load(engine, MODEL, lambda *_: None, emit)
@@ -337,4 +355,4 @@ def test_a_closed_engine_ends_no_request(engine: str) -> None:
     for thread in own:
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
-    assert all(isinstance(message, Tokens) for message in said)
+    assert not any(isinstance(message, Done | Error | Fault) for message in said)

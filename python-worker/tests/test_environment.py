@@ -26,8 +26,9 @@ class Hide:
 sys.meta_path.insert(0, Hide())
 from glimpse_worker.engine.reference import load_reference
 from glimpse_worker.failure import WorkerFailure
+from glimpse_worker.protocol import ReferenceEngine
 try:
-    load_reference(types.SimpleNamespace(model="."), None, None)
+    load_reference(types.SimpleNamespace(model="."), ReferenceEngine(), None, None)
 except WorkerFailure as failure:
     print(failure.code, failure.message, failure.hint, sep="|")
 """

@@ -357,7 +357,8 @@ from embedded import start_line
 from glimpse_worker.engine.reference import load_reference
 
 said = []
-engine = load_reference(start_line(json.loads(sys.argv[1])), lambda *x: said.append(x), print)
+start = start_line(json.loads(sys.argv[1]))
+engine = load_reference(start, start.engine, lambda *x: said.append(x), print)
 ready = engine.ready
 stages = [stage for stage, _, _ in said]
 print(json.dumps({"revision": ready.revision, "model": ready.model, "stages": stages}))

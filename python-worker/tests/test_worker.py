@@ -28,6 +28,7 @@ from glimpse_worker.protocol import (
     Loading,
     Ready,
     RequestKey,
+    RequestPrepared,
     RequestWarning,
     ThinkingPart,
     Tokens,
@@ -51,6 +52,10 @@ def test_a_worker_says_hello_and_is_ready(spawn: Spawn) -> None:
 def test_a_request_streams_and_ends_once(worker: WorkerProcess) -> None:
     key = worker.generate("say A cat – 猫 🙂")
     messages, done = worker.until_end(key)
+    prompt_tokens = len("say A cat – 猫 🙂".encode())
+    assert messages[0] == RequestPrepared(
+        request="r1", attempt=0, prompt_tokens=prompt_tokens, image_tokens=0
+    )
     assert text_of(messages, key, ThinkingPart) == "I play a script."
     assert text_of(messages, key) == "A cat – 猫 🙂"
     assert isinstance(done, Done)
@@ -59,7 +64,7 @@ def test_a_request_streams_and_ends_once(worker: WorkerProcess) -> None:
     assert [item.index for item in items(messages, key)] == list(range(len(ids)))
     assert done.usage.completion_tokens == len(ids)
     assert done.usage.thinking_tokens == len("I play a script.") + 2
-    assert done.usage.prompt_tokens == len("say A cat – 猫 🙂".encode())
+    assert done.usage.prompt_tokens == prompt_tokens
 
 
 def test_pictures_travel_as_frames_and_boxes_come_back(worker: WorkerProcess) -> None:
@@ -103,8 +108,8 @@ def test_a_script_has_as_many_slots_as_it_is_asked_for(spawn: Spawn) -> None:
 
 def test_cancel_ends_a_request_with_what_there_is(worker: WorkerProcess) -> None:
     key = worker.generate("slow 5000")
-    while not text_of([first := worker.next_data()], key):
-        assert isinstance(first, Tokens)
+    while not text_of([worker.next_data()], key):
+        pass
     worker.cancel(key)
     _, done = worker.until_end(key)
     assert isinstance(done, Done)
@@ -172,7 +177,8 @@ def test_cancelling_what_has_ended_changes_nothing(worker: WorkerProcess) -> Non
     worker.until_end(key)
     worker.cancel(key)
     again = worker.generate("normal 1", request="r2")
-    messages, _ = worker.until_end(again)
+    [prepared, *messages], _ = worker.until_end(again)
+    assert isinstance(prepared, RequestPrepared)
     assert all(isinstance(message, Tokens) for message in messages)
 
 
@@ -198,9 +204,9 @@ def test_options_bound_the_answer(
 def test_more_tokens_than_the_context_leaves_are_cut_with_a_warning(worker: WorkerProcess) -> None:
     key = worker.generate("normal 1", maxNewTokens=65_536)
     messages, _ = worker.until_end(key)
-    assert isinstance(messages[0], RequestWarning)
-    assert messages[0].code == "MAX_NEW_TOKENS_CUT"
-    assert "65536 was cut to 65528" in messages[0].message
+    [warning] = [message for message in messages if isinstance(message, RequestWarning)]
+    assert warning.code == "MAX_NEW_TOKENS_CUT"
+    assert "65536 was cut to 65528" in warning.message
 
 
 def resume(worker: WorkerProcess, text: str, generated: list[int], **options: Any) -> RequestKey:

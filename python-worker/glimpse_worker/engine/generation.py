@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -101,13 +102,14 @@ def name_out_of_memory(error: BaseException, device: str) -> BaseException:
     )
 
 
-def settle(device: torch.device) -> None:
+def settle(devices: Sequence[torch.device]) -> None:
     """
-    Makes `device` ready for the next request after one that failed: its memory is free again. Raises when the
-    device takes no more work: after an assertion or a bad address in a kernel every later call of the process
-    fails, with the kernel's error.
+    Makes `devices` ready for the next request after one that failed: their memory is free again. Raises when
+    one of them takes no more work: after an assertion or a bad address in a kernel every later call of the
+    process fails, with the kernel's error.
     """
     gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.synchronize(device)
+    for device in devices:
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.synchronize(device)

@@ -31,10 +31,12 @@ class Opened:
     versions: Mapping[str, str]
 
 
-def open_model(start: Start, progress: Progress, check: Callable[[Path], None]) -> Opened:
+def open_model(
+    start: Start, progress: Progress, check: Callable[[Path], None], *, spread: bool = False
+) -> Opened:
     """
-    Finds, checks and loads the model of `start`. `check` may refuse the checkpoint in a directory, before its
-    weights are loaded.
+    Finds, checks and loads the model of `start`, on one device, or spread over all GPUs that the process
+    sees. `check` may refuse the checkpoint in a directory, before its weights are loaded.
 
     Raises a WorkerFailure that names what is missing: PYTHON_DEPS_MISSING, DEVICE_NOT_FOUND, MODEL_NOT_FOUND,
     MODEL_UNSUPPORTED, MODEL_DOWNLOAD_FAILED or DISK_FULL.
@@ -44,11 +46,15 @@ def open_model(start: Start, progress: Progress, check: Callable[[Path], None]) 
     if directory is not None:
         read_ahead(directory)
     versions = import_dependencies()
+    import torch
+
     from ..checkpoint import load_model, load_tokenizer, open_checkpoint
     from ..device import choose_device
     from ..prompt import PromptBuilder
     from ..sampling import check_generation_config
 
+    if start.threads is not None:
+        torch.set_num_threads(start.threads)
     device = choose_device(start.device)
     checkpoint = open_checkpoint(start, progress)
     # All that may be refused comes before the weights, which take minutes.
@@ -56,5 +62,5 @@ def open_model(start: Start, progress: Progress, check: Callable[[Path], None]) 
     check(checkpoint.directory)
     tokenizer = load_tokenizer(checkpoint)
     prompts = PromptBuilder(tokenizer, checkpoint.placeholders)
-    model = load_model(checkpoint, device, start.dtype, progress)
+    model = load_model(checkpoint, device, start.dtype, progress, spread=spread)
     return Opened(start.model, checkpoint, tokenizer, prompts, model, versions)

@@ -48,6 +48,11 @@ def describe(
     )
 
 
+def devices_of(model: torch.nn.Module) -> list[torch.device]:
+    """Those that hold the weights of `model`, in their order."""
+    return sorted({parameter.device for parameter in model.parameters()}, key=str)
+
+
 def pulse_on(devices: Sequence[torch.device]) -> Pulse:
     """That of an engine whose model lies on these devices."""
     gpus = [device for device in devices if device.type == "cuda"]

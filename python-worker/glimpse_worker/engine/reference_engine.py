@@ -31,7 +31,7 @@ from .generation import TokenStream, generate, name_out_of_memory, settle
 from .interface import Emit, Load
 from .opening import Opened
 from .pulse import Pulse
-from .readiness import describe, pulse_on
+from .readiness import describe, devices_of, pulse_on
 from .refusals import refuse_what_only_paged_does
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,8 @@ class ReferenceEngine:
         self._emit = emit
         self._prompts = opened.prompts
         self._ready = describe(opened, engine="reference", slots=_SLOTS)
-        self._pulse = pulse_on([opened.model.device])
+        self._devices = devices_of(opened.model)
+        self._pulse = pulse_on(self._devices)
         self._generating = 0
         self._lock = threading.Lock()
         self._board: dict[RequestKey, _Run] = {}
@@ -151,6 +152,7 @@ class ReferenceEngine:
         run.prepare_to = time.monotonic()
         with self._lock:
             if self._board.get(run.key) is run:
+                self._emit(prepared.told(run.key))
                 for warning in prepared.warnings:
                     self._emit(warning)
                 run.prepared = prepared
@@ -168,7 +170,7 @@ class ReferenceEngine:
             run.prepared = None
             self._end(run, ending)
             if isinstance(ending, Error):
-                settle(self._model.device)
+                settle(self._devices)
             self._pulse.end(steps=0)
             self._generating = 0
 

@@ -158,12 +158,16 @@ class Scripted:
 
     def _step_one(self, run: Run) -> TokensItem:
         run.start()
+        self._tell(run)
         if run.fault is not None:
             play_fault(run.fault, self._emit)
         item = run.step()
-        for warning in run.take_warnings():
-            self._emit(warning)
+        self._tell(run)
         return item
+
+    def _tell(self, run: Run) -> None:
+        for notice in run.take_notices():
+            self._emit(notice)
 
 
 def play_fault(fault: ScriptedFault, emit: Emit) -> NoReturn:

@@ -12,6 +12,7 @@ from ..protocol import (
     FinishReason,
     Generate,
     Part,
+    RequestPrepared,
     RequestWarning,
     TextContent,
     Timing,
@@ -51,7 +52,7 @@ class Run:
         )
         self._script: Script | None = None
         self._budget = 0
-        self._warnings: list[RequestWarning] = []
+        self._notices: list[RequestPrepared | RequestWarning] = []
         now = time.monotonic()
         self._submitted = self._started = self._prepared = self._first = self._last = now
 
@@ -73,15 +74,23 @@ class Run:
             image_tokens=self._frames,
             context_length=CONTEXT_LENGTH,
         )
+        self._notices.append(
+            RequestPrepared(
+                request=self.key.request,
+                attempt=self.key.attempt,
+                prompt_tokens=self._prompt_tokens,
+                image_tokens=self._frames,
+            )
+        )
         if cut is not None:
-            self._warnings.append(cut)
+            self._notices.append(cut)
         self._prepared = self._first = self._last = time.monotonic()
         self._finish_if_over()
 
-    def take_warnings(self) -> list[RequestWarning]:
-        """Those that have come up since the last call."""
-        warnings, self._warnings = self._warnings, []
-        return warnings
+    def take_notices(self) -> list[RequestPrepared | RequestWarning]:
+        """What there is to say beside tokens, since the last call."""
+        notices, self._notices = self._notices, []
+        return notices
 
     @property
     def fault(self) -> ScriptedFault | None:
@@ -104,7 +113,7 @@ class Run:
         if self.finish_reason is not None:
             parts += self._output.finish()
         if warning := self._output.take_warning(self.key):
-            self._warnings.append(warning)
+            self._notices.append(warning)
         return TokensItem(
             request=self.key.request, attempt=self.key.attempt, index=index, ids=ids, parts=parts
         )

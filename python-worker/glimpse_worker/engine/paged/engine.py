@@ -173,6 +173,7 @@ class PagedEngine:
             self._admission.renew(request.generation, arrived)
             self._scheduler.add(request.generation.sequence)
             return
+        self._emit(arrived.prepared.told(request.key))
         for warning in arrived.prepared.warnings:
             self._emit(warning)
         try:
@@ -268,7 +269,7 @@ class PagedEngine:
         A batch failed, its first chunk having `count` tokens. Whose fault it is shows when each of it goes
         alone; one alone that did not fit into memory tries smaller chunks before it ends.
         """
-        settle(self._runner.device)
+        settle([self._runner.device])
         if len(sequences) > 1:
             self._scheduler.isolate(sequences)
             return

@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import torch
 from torch import Tensor
 
 from ...checkpoint import Checkpoint
@@ -35,7 +36,8 @@ class Intake:
         self._prompts = prompts
         self._cache = cache
         self._inbox = inbox
-        threads = max(1, min(MAX_THREADS, (os.cpu_count() or 1) - 1))
+        # No more than torch may compute with: workers that share a machine are told their part of it.
+        threads = max(1, min(MAX_THREADS, torch.get_num_threads(), (os.cpu_count() or 1) - 1))
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="intake")
         self._closing = threading.Lock()
         self._closed = False
