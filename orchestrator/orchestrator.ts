@@ -1,6 +1,6 @@
-import { availableParallelism } from "node:os";
 import { isMainThread } from "node:worker_threads";
 import { GlimpseError } from "../protocol/errors.ts";
+import { availableCores } from "./devices/cores.ts";
 import { discoverAccelerators } from "./devices/discover.ts";
 import { type WaitForMemoryOptions, waitForMemory } from "./devices/memory.ts";
 import { type Placement, type PlacementRequest, place } from "./devices/place.ts";
@@ -58,7 +58,7 @@ async function makePool(options: OrchestratorOptions, limits: () => Limits): Pro
   const { python, settings, workers = "auto", gpusPerWorker = 1 } = options;
   const { device, engine, ...rest } = settings;
   const accelerators = device === "cpu" ? [] : await discoverAccelerators();
-  const placements = place({ workers, gpusPerWorker, device }, accelerators, availableParallelism());
+  const placements = place({ workers, gpusPerWorker, device }, accelerators, await availableCores());
   const spread = engine.kind === "reference" && gpusPerWorker > 1;
   const own = { ...rest, engine: spread ? { ...engine, deviceMap: "auto" as const } : engine };
   const pids = (): number[] => pool.workers().flatMap(({ pid }) => pid ?? []);

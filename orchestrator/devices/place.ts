@@ -35,6 +35,7 @@ export interface Placement {
  * - A list is a worker per entry. A GPU that is named twice gets two workers, and how they share its memory
  *   (`kvCacheMemoryBytes`) is the caller's affair.
  * - `gpusPerWorker` groups neighbouring GPUs. "auto" uses all of them, so the number has to divide them.
+ * - If nobody asks for anything and there is one GPU, its worker gets `auto`: it takes the CPU where torch cannot use it.
  * - Without a known GPU, one worker on `auto`, and any on `cuda:N`, are left to torch, which may see what no tool lists.
  * - Workers on a CPU share the cores equally, one being left for each worker on a GPU. A worker alone on the CPU leaves
  *   the choice to torch.
@@ -44,7 +45,17 @@ export interface Placement {
  */
 export function place(request: PlacementRequest, accelerators: readonly Accelerator[], cores: number): Placement[] {
   check(request);
-  return sharingCores(chooseSeats(request, accelerators), accelerators, cores);
+  const placements = sharingCores(chooseSeats(request, accelerators), accelerators, cores);
+  return isLeftToTorch(request) && placements.length === 1 ? placements.map(withoutInsisting) : placements;
+}
+
+/** Nobody has asked for a GPU: one that torch cannot use, for want of a driver or of a build for it, is no reason to fail. */
+function isLeftToTorch({ workers, gpusPerWorker, device }: PlacementRequest): boolean {
+  return workers === "auto" && gpusPerWorker === 1 && device === "auto";
+}
+
+function withoutInsisting(placement: Placement): Placement {
+  return { ...placement, device: "auto" };
 }
 
 /** A worker's place before the cores are shared. Numbers count in the accelerators; they may be unknown ones. */

@@ -33,6 +33,12 @@ describe("on GPUs", () => {
     );
   });
 
+  test("the only one is no must where nobody asks for it: torch may be built for the CPU", () => {
+    expect(placed({}, 1)).toMatchObject([{ label: "cuda:0", device: "auto" }]);
+    expect(placed({ device: "cuda" }, 1)).toMatchObject([{ label: "cuda:0", device: "cuda:0" }]);
+    expect(placed({ workers: 1 }, 1)).toMatchObject([{ label: "cuda:0", device: "cuda:0" }]);
+  });
+
   test.each<[Partial<PlacementRequest>, number, string[]]>([
     [{ device: "cuda" }, 2, ["cuda:0", "cuda:1"]],
     [{ workers: 2 }, 3, ["cuda:0", "cuda:1"]],
