@@ -61,7 +61,10 @@ test("a long step makes a worker stuck, and its end makes it ready again", () =>
 });
 
 test("a step that hangs is ended with its stacks although the heartbeat goes on", () => {
-  const life = Life.ready().beat(STEP_MS, 0).heartbeat(STEP_MS + 1).exit();
+  const life = Life.ready()
+    .beat(STEP_MS, 0)
+    .heartbeat(STEP_MS + 1)
+    .exit();
   expect(life.actions.slice(1, 3)).toEqual([{ type: "dump" }, { type: "lose", cause: "hung", was: "stuck" }]);
 });
 
@@ -103,7 +106,11 @@ test("its pauses double, with jitter, up to the longest, and begin anew once it 
       life.pass(restart?.inMs ?? 0);
       expect(life.state).toBe("starting");
     }
-    life.load().beat(stableMs + 1_000).heartbeat().exit();
+    life
+      .load()
+      .beat(stableMs + 1_000)
+      .heartbeat()
+      .exit();
     expect(life.actions.at(-1)).toMatchObject({ inMs: index === 0 ? 375 : 500 });
     return pauses;
   });
@@ -117,6 +124,11 @@ test("five starts in a row that fail are the last, however the sixth might end",
   expect(life.state).toBe("failed");
   expect(life.done().filter((action) => action === "spawn")).toHaveLength(1 + 5);
   expect(life.pass(3_600_000).done()).toEqual([]);
+});
+
+test("one that was given up gets its tries again when somebody asks for them", () => {
+  const life = Life.loading().tell({ type: "gave up" }).exit();
+  expect(life.tell({ type: "start" }).load().state).toBe("ready");
 });
 
 test("a start that succeeds begins the count anew, and a worker that was ready breaks nothing however often it dies", () => {
@@ -138,7 +150,9 @@ test("a replaced worker finishes what it has, leaves, and its successor starts w
 });
 
 test("a worker that drains is watched like any other, and drains on when it comes back", () => {
-  const life = Life.ready().tell({ type: "drain" }).pass(silenceMs / 2);
+  const life = Life.ready()
+    .tell({ type: "drain" })
+    .pass(silenceMs / 2);
   expect(life.state).toBe("stuck");
   expect(life.heartbeat().state).toBe("draining");
   life.pass(silenceMs + dumpMs);
