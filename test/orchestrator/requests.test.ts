@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Transport } from "../../orchestrator/transport.ts";
 import { Glimpse } from "../../sdk/client.ts";
-import { startScripted, submit, type Watched } from "./scripted.ts";
+import { startScripted, submit, textOf, type Watched } from "./scripted.ts";
 
 let transport: Transport;
 beforeAll(async () => {
@@ -10,11 +10,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await transport.close();
 });
-
-function textOf({ events }: Watched): string {
-  const parts = events.flatMap((event) => (event.type === "tokens" ? event.parts : []));
-  return parts.map((part) => (part.kind === "text" ? part.text : "")).join("");
-}
 
 function placesOf({ events }: Watched): number[] {
   return events.flatMap((event) => (event.type === "queued" ? [event.position] : []));
