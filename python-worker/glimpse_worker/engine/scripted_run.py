@@ -60,8 +60,9 @@ class Run:
         """Does nothing but for the first time. Raises WorkerFailure for a request that cannot be played."""
         if self._script is not None:
             return
-        # Their parts were sent by the earlier attempt.
+        # Their parts, and the warnings, were sent by the earlier attempt.
         self._output.push(self._resumed)
+        self._output.take_warning(self.key)
         if self.cancelled:
             return
         self._started = time.monotonic()
@@ -82,7 +83,7 @@ class Run:
                 image_tokens=self._frames,
             )
         )
-        if cut is not None:
+        if cut is not None and not self._resumed:
             self._notices.append(cut)
         self._prepared = self._first = self._last = time.monotonic()
         self._finish_if_over()
@@ -106,12 +107,14 @@ class Run:
         parts: list[Part] = []
         if self._script is None or self.cancelled:
             self.finish_reason = "cancelled"
+            parts += self._output.finish()
         elif self.finish_reason is None:
             ids.append(self._script.ids[index])
             parts += self._output.push(ids)
             self._schedule(self._script)
-        if self.finish_reason is not None:
-            parts += self._output.finish()
+            # What is held back goes with the last id; so an earlier attempt that came to its end has sent it.
+            if self.finish_reason is not None:
+                parts += self._output.finish()
         if warning := self._output.take_warning(self.key):
             self._notices.append(warning)
         return TokensItem(
