@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from ..budget import new_token_budget
+from ..failure import WorkerFailure
 from ..geometry import Geometry
 from ..output import Output
 from ..protocol import (
@@ -51,6 +52,7 @@ class Run:
             geometries=[PICTURE] * len(request.media),
         )
         self._script: Script | None = None
+        self._fault: ScriptedFault | None = None
         self._budget = 0
         self._notices: list[RequestPrepared | RequestWarning] = []
         now = time.monotonic()
@@ -60,13 +62,16 @@ class Run:
         """Does nothing but for the first time. Raises WorkerFailure for a request that cannot be played."""
         if self._script is not None:
             return
+        script = None if self.cancelled else read_script(self._request)
+        if script is not None and script.ids[: len(self._resumed)] != tuple(self._resumed):
+            raise WorkerFailure("INVALID_REQUEST", "generated: the script does not begin with these ids")
         # Their parts, and the warnings, were sent by the earlier attempt.
         self._output.push(self._resumed)
         self._output.take_warning(self.key)
-        if self.cancelled:
+        if script is None:
             return
+        self._script, self._fault = script, script.fault
         self._started = time.monotonic()
-        self._script = read_script(self._request)
         asked = self._request.options.max_new_tokens
         self._budget, cut = new_token_budget(
             self.key,
@@ -93,12 +98,12 @@ class Run:
         notices, self._notices = self._notices, []
         return notices
 
-    @property
-    def fault(self) -> ScriptedFault | None:
-        """What comes next, once the ids are played; a cancel does not prevent it any more."""
-        if self._script is None or self._output.completion_tokens < len(self._script.ids):
+    def take_fault(self) -> ScriptedFault | None:
+        """What is to be played before the next id, once; a cancel does not prevent it any more."""
+        if self._script is None or self._output.completion_tokens != self._script.fault_at:
             return None
-        return self._script.fault
+        fault, self._fault = self._fault, None
+        return fault
 
     def step(self) -> TokensItem:
         """Plays the next id, unless there is none, or ends as cancelled; sets `finish_reason` at the end."""
@@ -148,7 +153,7 @@ class Run:
         if played == len(self._resumed) + 1:
             self._first = self._last
         self._finish_if_over()
-        pause = FAULT_PAUSE_S if played == len(script.ids) else script.pauses_s[played % len(script.pauses_s)]
+        pause = FAULT_PAUSE_S if played == script.fault_at else script.pauses_s[played % len(script.pauses_s)]
         self.due = self._last + pause
 
     def _finish_if_over(self) -> None:
