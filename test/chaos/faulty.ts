@@ -1,0 +1,72 @@
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { resolvePython } from "../../orchestrator/python/resolve.ts";
+
+/** What a worker can be made to do to itself. After SIGSTOP whoever sends SIGCONT brings it back. */
+export type Fault =
+  | "SIGKILL"
+  | "SIGSTOP"
+  | "SIGSEGV"
+  | "hang"
+  | "hang with the GIL"
+  | "out of memory"
+  | "babble"
+  | "exit";
+
+/** Where a worker can be made to wait for its fault. */
+export type Place = "starting" | "loading" | "first token" | "shutdown";
+
+const program = new URL("./faulty_worker.py", import.meta.url).pathname;
+
+/** Makes the workers of `python` break where and when a test says so. */
+export class FaultyWorkers {
+  readonly python: string;
+  readonly #folder: string;
+
+  private constructor(python: string, folder: string) {
+    this.python = python;
+    this.#folder = folder;
+  }
+
+  static async make(): Promise<FaultyWorkers> {
+    const folder = mkdtempSync(join(tmpdir(), "faulty-"));
+    const python = join(folder, "python");
+    // `exec`, so that the process is the one that was spawned.
+    const script = `#!/bin/sh\nexec "${await resolvePython()}" -P "${program}" "${folder}" "$@"\n`;
+    writeFileSync(python, script, { mode: 0o755 });
+    return new FaultyWorkers(python, folder);
+  }
+
+  /** The next process that gets there waits. */
+  holdNext(place: "starting" | "loading"): void {
+    writeFileSync(join(this.#folder, `hold-${place}`), "");
+  }
+
+  /** `pid` waits when it gets there; at the first token of any request, or when it is asked to leave. */
+  hold(pid: number, place: "first token" | "shutdown"): void {
+    writeFileSync(join(this.#folder, `hold-${pid}-${place}`), "");
+  }
+
+  /** Resolves when a process waits, with its pid. */
+  async held(pid?: number): Promise<number> {
+    const wanted = pid === undefined ? /^held-(\d+)$/ : new RegExp(`^held-(${pid})$`);
+    for (;;) {
+      for (const name of readdirSync(this.#folder)) {
+        const found = wanted.exec(name)?.[1];
+        if (found === undefined) continue;
+        rmSync(join(this.#folder, name));
+        return Number(found);
+      }
+      await delay(5);
+    }
+  }
+
+  play(pid: number, fault: Fault): void {
+    const file = join(this.#folder, `fault-${pid}`);
+    writeFileSync(file, fault);
+    if (!existsSync(`/proc/${pid}`)) throw new Error(`there is no process ${pid} that could play ${fault}`);
+    process.kill(pid, "SIGUSR2");
+  }
+}
