@@ -1,19 +1,19 @@
-import type { Transport } from "../../orchestrator/transport.ts";
-import { type Answer, defects, type Recorded, scripted } from "./recorded.ts";
+import type { Pool } from "./pool.ts";
+import { type Answer, defects, type Recorded } from "./recorded.ts";
 
 /** Requests that no worker dies of, and what each answers when nothing breaks. */
 export class Innocents {
   readonly all: Recorded[] = [];
-  readonly #transport: Transport;
+  readonly #pool: Pool;
   readonly #answers = new Map<string, Answer>();
 
-  constructor(transport: Transport) {
-    this.#transport = transport;
+  constructor(pool: Pool) {
+    this.#pool = pool;
   }
 
   /** Asks the undisturbed pool for the right answers. */
   async learn(scripts: readonly string[]): Promise<void> {
-    const requests = scripts.map((script) => scripted(this.#transport, script));
+    const requests = scripts.map((script) => this.#pool.play(script));
     for (const request of requests) {
       const ending = await request.ended;
       if (ending.type !== "done")
@@ -23,14 +23,14 @@ export class Innocents {
   }
 
   submit(script: string): Recorded {
-    const request = scripted(this.#transport, script);
+    const request = this.#pool.play(script);
     this.all.push(request);
     return request;
   }
 
   /** Some for each worker, half a second long. */
   fill(): Recorded[] {
-    return Array.from({ length: 2 * this.#transport.workers().length }, () => this.submit("slow 5"));
+    return Array.from({ length: 2 * this.#pool.transport.workers().length }, () => this.submit("slow 5"));
   }
 
   /** All that is wrong with the requests so far, each of which must have ended. */

@@ -32,7 +32,7 @@ test.concurrent.each(seedsOr([1, 2, 3]))(
 /** Every fault in every state, two at a time: so no innocent request is ever alone on a third worker that breaks. */
 async function playMatrix(random: Random): Promise<string[]> {
   const pool = await Pool.start({ workers: WORKERS });
-  const innocents = new Innocents(pool.transport);
+  const innocents = new Innocents(pool);
   await innocents.learn(["slow 5"]);
   const found: string[] = [];
   for (const pair of pairs(random.shuffle(cellsOf(otherwise)))) {

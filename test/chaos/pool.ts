@@ -2,9 +2,10 @@ import type { CrashReport, WorkerEvent, WorkerInfo, WorkerStateName } from "../.
 import { type OrchestratorOptions, startOrchestrator } from "../../orchestrator/orchestrator.ts";
 import { embeddedModel } from "../../orchestrator/package-root.ts";
 import type { Limits } from "../../orchestrator/supervision/limits.ts";
-import type { Transport } from "../../orchestrator/transport.ts";
+import type { Submission, Transport } from "../../orchestrator/transport.ts";
 import type { EngineChoice } from "../../protocol/messages.ts";
 import { FaultyWorkers } from "./faulty.ts";
+import { Recorded } from "./recorded.ts";
 
 /** Short, so that a hang costs a test half a second, and long enough for a healthy worker on two busy cores. */
 export const shortLimits: Partial<Limits> = {
@@ -20,18 +21,46 @@ export const shortLimits: Partial<Limits> = {
   backoffMaxMs: 50,
 };
 
+/** Wakes those who wait for something to be so. */
+class Changes {
+  #waiting = new Set<() => void>();
+  #told = false;
+
+  /** Once per turn of the event loop: by then what the event announces can be seen. */
+  tell(): void {
+    if (this.#told) return;
+    this.#told = true;
+    setImmediate(() => {
+      this.#told = false;
+      for (const look of [...this.#waiting]) look();
+    });
+  }
+
+  until(condition: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const look = () => {
+        if (!condition()) return;
+        this.#waiting.delete(look);
+        resolve();
+      };
+      this.#waiting.add(look);
+      look();
+    });
+  }
+}
+
 /** A pool whose workers can be made to break, and everything that has happened in it. */
 export class Pool implements AsyncDisposable {
   readonly transport: Transport;
   readonly faulty: FaultyWorkers;
   readonly events: readonly WorkerEvent[];
-  readonly #waiting: Set<() => void>;
+  readonly #changes: Changes;
 
-  private constructor(transport: Transport, faulty: FaultyWorkers, events: WorkerEvent[], waiting: Set<() => void>) {
+  private constructor(transport: Transport, faulty: FaultyWorkers, events: WorkerEvent[], changes: Changes) {
     this.transport = transport;
     this.faulty = faulty;
     this.events = events;
-    this.#waiting = waiting;
+    this.#changes = changes;
   }
 
   static async start(
@@ -39,7 +68,7 @@ export class Pool implements AsyncDisposable {
   ): Promise<Pool> {
     const { engine = { kind: "scripted", load: "normal" }, ...others } = options;
     const events: WorkerEvent[] = [];
-    const waiting = new Set<() => void>();
+    const changes = new Changes();
     const faulty = await FaultyWorkers.make();
     const transport = await startOrchestrator({
       python: faulty.python,
@@ -53,26 +82,25 @@ export class Pool implements AsyncDisposable {
       ...others,
       onEvent: (event) => {
         events.push(event);
-        for (const look of [...waiting]) look();
+        changes.tell();
       },
     });
-    return new Pool(transport, faulty, events, waiting);
+    return new Pool(transport, faulty, events, changes);
   }
 
-  /** Resolves when `condition` holds, which is looked at now and after every event of the workers. */
-  async until(condition: () => boolean): Promise<void> {
-    if (condition()) return;
-    await new Promise<void>((resolve) => {
-      const look = () => {
-        // The event comes before what `workers()` says has changed.
-        setImmediate(() => {
-          if (!condition()) return;
-          this.#waiting.delete(look);
-          resolve();
-        });
-      };
-      this.#waiting.add(look);
-    });
+  submit(what: string, submission: Omit<Submission, "id">): Recorded {
+    return new Recorded(this.transport, what, submission, () => this.#changes.tell());
+  }
+
+  /** Submits one of the scripted engine's behaviours, such as "slow 200". */
+  play(script: string, options: Partial<Submission["options"]> = {}): Recorded {
+    const messages = [{ role: "user" as const, content: [{ type: "text" as const, text: script }] }];
+    return this.submit(script, { messages, media: [], frames: [], options: { seed: 1, ...options } });
+  }
+
+  /** Resolves when `condition` holds, which is looked at now and after every event of a worker or a request. */
+  until(condition: () => boolean): Promise<void> {
+    return this.#changes.until(condition);
   }
 
   losses(): CrashReport[] {

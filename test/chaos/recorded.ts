@@ -22,13 +22,17 @@ export class Recorded {
   #ids: number[] = [];
   #settle!: (ending: Ending) => void;
 
-  constructor(transport: Transport, what: string, submission: Omit<Submission, "id">) {
+  /** `onChange` is called after every event. */
+  constructor(transport: Transport, what: string, submission: Omit<Submission, "id">, onChange = () => {}) {
     this.what = what;
     this.id = randomUUID();
     this.ended = new Promise((resolve) => {
       this.#settle = resolve;
     });
-    this.#request = transport.submit({ id: this.id, ...submission }, (event) => this.#onEvent(event));
+    this.#request = transport.submit({ id: this.id, ...submission }, (event) => {
+      this.#onEvent(event);
+      onChange();
+    });
   }
 
   #onEvent(event: RequestEvent): void {
@@ -67,12 +71,6 @@ export class Recorded {
   get answer(): Answer {
     return { ids: this.ids, raw: this.raw };
   }
-}
-
-/** For one of the scripted engine's behaviours, such as "slow 200". */
-export function scripted(transport: Transport, script: string, options: Partial<Submission["options"]> = {}): Recorded {
-  const messages = [{ role: "user" as const, content: [{ type: "text" as const, text: script }] }];
-  return new Recorded(transport, script, { messages, media: [], frames: [], options: { seed: 1, ...options } });
 }
 
 /** What is wrong with how a request ended; empty when nothing is. */
