@@ -81,16 +81,18 @@ export async function bringTo(
   const [worker, pid] = [victim.id, pidOf(victim)];
   switch (state) {
     case "starting":
-    case "loading":
-      pool.faulty.holdNext(state);
+    case "loading": {
+      const held = pool.faulty.heldNext(state);
       process.kill(pid, "SIGKILL");
-      return { worker, pid: await pool.faulty.held() };
+      return { worker, pid: await held };
+    }
     case "idle":
       return { worker, pid };
-    case "before the first token":
-      pool.faulty.hold(pid, "first token");
+    case "before the first token": {
+      const held = pool.faulty.held(pid, "first-token");
       innocents.fill();
-      return { worker, pid: await pool.faulty.held(pid) };
+      return { worker, pid: await held };
+    }
     case "streaming":
       await Promise.all(innocents.fill().map((request) => request.tokens(3)));
       return { worker, pid };
@@ -98,7 +100,7 @@ export async function bringTo(
       await pool.until(() => pool.worker(worker).state === "draining");
       return { worker, pid };
     case "stopping":
-      return { worker, pid: await pool.faulty.held(pid) };
+      return { worker, pid: await pool.faulty.held(pid, "shutdown") };
     default:
       return state satisfies never;
   }

@@ -15,15 +15,13 @@ export type Fault =
   | "babble"
   | "exit";
 
-/** Where a worker can be made to wait for its fault. */
-export type Place = "starting" | "loading" | "first token" | "shutdown";
-
 const program = new URL("./faulty_worker.py", import.meta.url).pathname;
 
 /** Makes the workers of `python` break where and when a test says so. */
 export class FaultyWorkers {
   readonly python: string;
   readonly #folder: string;
+  #holds = 0;
 
   private constructor(python: string, folder: string) {
     this.python = python;
@@ -39,25 +37,25 @@ export class FaultyWorkers {
     return new FaultyWorkers(python, folder);
   }
 
-  /** The next process that gets there waits. */
-  holdNext(place: "starting" | "loading"): void {
-    writeFileSync(join(this.#folder, `hold-${place}`), "");
+  /** The next process that gets there waits. Resolves with its pid when it does. */
+  heldNext(place: "starting" | "loading"): Promise<number> {
+    writeFileSync(join(this.#folder, `hold-${place}-${this.#holds++}`), "");
+    return this.#held(new RegExp(`^held-${place}-(\\d+)$`));
   }
 
-  /** `pid` waits when it gets there; at the first token of any request, or when it is asked to leave. */
-  hold(pid: number, place: "first token" | "shutdown"): void {
+  /** `pid` waits at the first token of any request, or when it is asked to leave. Resolves when it does. */
+  held(pid: number, place: "first-token" | "shutdown"): Promise<number> {
     writeFileSync(join(this.#folder, `hold-${pid}-${place}`), "");
+    return this.#held(new RegExp(`^held-${place}-(${pid})$`));
   }
 
-  /** Resolves when a process waits, with its pid. */
-  async held(pid?: number): Promise<number> {
-    const wanted = pid === undefined ? /^held-(\d+)$/ : new RegExp(`^held-(${pid})$`);
+  async #held(name: RegExp): Promise<number> {
     for (;;) {
-      for (const name of readdirSync(this.#folder)) {
-        const found = wanted.exec(name)?.[1];
-        if (found === undefined) continue;
-        rmSync(join(this.#folder, name));
-        return Number(found);
+      for (const file of readdirSync(this.#folder)) {
+        const pid = name.exec(file)?.[1];
+        if (pid === undefined) continue;
+        rmSync(join(this.#folder, file));
+        return Number(pid);
       }
       await delay(5);
     }

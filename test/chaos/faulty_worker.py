@@ -2,13 +2,14 @@
 
     python faulty_worker.py FOLDER, then a worker's own arguments
 
-In FOLDER the test puts `hold-PLACE`, which the next process that comes to `starting` or `loading` takes, or
-`hold-PID-PLACE` for `first token` or `shutdown`. The process that takes it makes it `held-PID` and waits.
-SIGUSR2 makes a process play the fault that `fault-PID` names, wherever it is, and ends the waiting.
+In FOLDER the test puts `hold-PLACE-N`, which the next process that comes to `starting` or `loading` takes, or
+`hold-PID-PLACE` for `first-token` or `shutdown`. Who takes it makes it `held-PLACE-PID` and waits. SIGUSR2 makes a
+process play the fault that `fault-PID` names, wherever it is, and ends the waiting.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -25,7 +26,7 @@ import glimpse_worker.__main__ as program
 from glimpse_worker import worker
 from glimpse_worker.protocol import Shutdown, Tokens
 
-FOLDER = Path(sys.argv.pop(1))
+FOLDER = Path(sys.argv[1])
 PID = os.getpid()
 GARBAGE = b"\xc1 no message at all"
 SPARE_BYTES = 64 * 1024 * 1024
@@ -36,14 +37,22 @@ start: dict[str, Any] = {}
 
 
 def hold(place: str) -> None:
-    for name in (f"hold-{place}", f"hold-{PID}-{place}"):
-        try:
-            (FOLDER / name).rename(FOLDER / f"held-{PID}")
-        except FileNotFoundError:
-            continue
-        released.clear()
-        released.wait()
-        hang_if_told()
+    if not take(f"hold-{place}-*", f"held-{place}-{PID}") and not take(
+        f"hold-{PID}-{place}", f"held-{place}-{PID}"
+    ):
+        return
+    released.clear()
+    released.wait()
+    hang_if_told()
+
+
+def take(pattern: str, name: str) -> bool:
+    """Whether there was such a file, and no other process was quicker."""
+    for file in FOLDER.glob(pattern):
+        with contextlib.suppress(FileNotFoundError):
+            file.rename(FOLDER / name)
+            return True
+    return False
 
 
 def hang_if_told() -> None:
@@ -101,6 +110,8 @@ def babble() -> None:
 
 
 def main() -> None:
+    # What follows are the arguments of the interpreter.
+    del sys.argv[1:]
     signal.signal(signal.SIGUSR2, play)
     run, load, serve_control, emit = (
         program._work,
@@ -127,7 +138,7 @@ def main() -> None:
         if isinstance(message, Tokens):
             hang_if_told()
             if any(item.index == 0 for item in message.items):
-                hold("first token")
+                hold("first-token")
         emit(self, message)
 
     program._work = work

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { WorkerInfo } from "../../orchestrator/events.ts";
 import { breakIt, bringTo, type Cell, type FaultName, faults, type StateName } from "./cells.ts";
 import { Innocents } from "./innocents.ts";
 import { Census } from "./leftovers.ts";
-import { Pool, pidOf } from "./pool.ts";
+import { Pool } from "./pool.ts";
 import { type Random, seedsOr, withSeed } from "./random.ts";
 
 const WORKERS = 3;
@@ -35,13 +36,17 @@ async function playMatrix(random: Random): Promise<string[]> {
   const innocents = new Innocents(pool);
   await innocents.learn(["slow 5"]);
   const found: string[] = [];
+  const began = performance.now();
+  const lap = (what: unknown) => console.log(Math.round(performance.now() - began), JSON.stringify(what));
   for (const pair of pairs(random.shuffle(cellsOf(otherwise)))) {
     await pool.allReady();
+    lap(pair);
     found.push(...(await playPair(pool, innocents, pair, random)), ...(await innocents.defects()));
   }
   const [draining, stopping] = inRestart.map((state) => random.shuffle(cellsOf([state]))) as [Cell[], Cell[]];
   for (const [index, cell] of draining.entries()) {
     await pool.allReady();
+    lap(cell);
     found.push(...(await playRestart(pool, innocents, cell, stopping[index] as Cell)), ...(await innocents.defects()));
   }
   await pool.close();
@@ -59,27 +64,26 @@ function pairs(cells: readonly Cell[]): Cell[][] {
 
 async function playPair(pool: Pool, innocents: Innocents, cells: Cell[], random: Random): Promise<string[]> {
   const victims = random.shuffle(pool.transport.workers());
-  const patients = [];
-  for (const [index, cell] of cells.entries()) {
-    const victim = victims[index];
-    if (victim === undefined) throw new Error("there are fewer workers than cells");
-    patients.push({ cell, patient: await bringTo(pool, innocents, cell.state, victim) });
-  }
-  const dealtWith = patients.map(({ cell, patient }) => breakIt(pool, cell, patient));
+  const found = await Promise.all(cells.map((cell, index) => playCell(pool, innocents, cell, victims[index])));
+  return found.flat();
+}
+
+async function playCell(pool: Pool, innocents: Innocents, cell: Cell, victim: WorkerInfo | undefined) {
+  if (victim === undefined) throw new Error("there are fewer workers than cells");
+  const patient = await bringTo(pool, innocents, cell.state, victim);
+  const dealtWith = breakIt(pool, cell, patient);
   innocents.fill();
-  return (await Promise.all(dealtWith)).flat();
+  return dealtWith;
 }
 
 /** One worker breaks while it finishes what is on board, the next one when it is asked to leave. */
 async function playRestart(pool: Pool, innocents: Innocents, draining: Cell, stopping: Cell): Promise<string[]> {
   const [first, second] = pool.transport.workers();
-  if (first === undefined || second === undefined) throw new Error("a restart needs two workers");
   await Promise.all(innocents.fill().map((request) => request.tokens(3)));
-  pool.faulty.hold(pidOf(second), "shutdown");
+  // It waits from the start: the restart may have come to it before anybody looks.
+  const stopped = playCell(pool, innocents, stopping, second);
   const restarted = pool.transport.restart();
-  const play = async (cell: Cell, victim: typeof first) =>
-    breakIt(pool, cell, await bringTo(pool, innocents, cell.state, victim));
-  const found = await Promise.all([play(draining, first), play(stopping, second)]);
+  const found = await Promise.all([playCell(pool, innocents, draining, first), stopped]);
   await restarted;
   return found.flat();
 }

@@ -11,8 +11,8 @@ import { Recorded } from "./recorded.ts";
 export const shortLimits: Partial<Limits> = {
   heartbeatMs: 50,
   helloMs: 3_000,
-  loadingMs: 1_000,
-  loadingSilenceMs: 1_000,
+  loadingMs: 1_200,
+  loadingSilenceMs: 600,
   silenceMs: 600,
   stepMs: 500,
   dumpMs: 100,
