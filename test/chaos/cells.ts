@@ -65,13 +65,19 @@ const exits: Partial<Record<FaultName, CrashReport["exit"]>> = {
   exit: { kind: "exited", code: 3 },
 };
 
+/** 20 ms a token. */
+export const SCRIPT = "slow 100";
+
 /** A worker of the pool in a state in which it is to break. */
 interface Patient {
   worker: string;
   pid: number;
 }
 
-/** Brings a ready worker into the state. Draining and stopping come with a rolling restart, which has to be under way. */
+/**
+ * Brings a ready worker into the state. Draining, stopping and loading come with a rolling restart, which has to be under
+ * way.
+ */
 export async function bringTo(
   pool: Pool,
   innocents: Innocents,
@@ -80,9 +86,8 @@ export async function bringTo(
 ): Promise<Patient> {
   const [worker, pid] = [victim.id, pidOf(victim)];
   switch (state) {
-    case "starting":
-    case "loading": {
-      const held = pool.faulty.heldNext(state);
+    case "starting": {
+      const held = pool.faulty.heldNext("starting");
       process.kill(pid, "SIGKILL");
       return { worker, pid: await held };
     }
@@ -90,15 +95,18 @@ export async function bringTo(
       return { worker, pid };
     case "before the first token": {
       const held = pool.faulty.held(pid, "first-token");
-      innocents.fill();
+      innocents.fill(SCRIPT);
       return { worker, pid: await held };
     }
     case "streaming":
-      await Promise.all(innocents.fill().map((request) => request.tokens(3)));
+      await Promise.all(innocents.fill(SCRIPT).map((request) => request.tokens(3)));
       return { worker, pid };
     case "draining":
       await pool.until(() => pool.worker(worker).state === "draining");
       return { worker, pid };
+    case "loading":
+      await pool.until(() => pool.worker(worker).state !== "ready");
+      return { worker, pid: await pool.faulty.heldNext("loading") };
     case "stopping":
       return { worker, pid: await pool.faulty.held(pid, "shutdown") };
     default:

@@ -3,8 +3,8 @@
     python faulty_worker.py FOLDER, then a worker's own arguments
 
 In FOLDER the test puts `hold-PLACE-N`, which the next process that comes to `starting` or `loading` takes, or
-`hold-PID-PLACE` for `first-token` or `shutdown`. Who takes it makes it `held-PLACE-PID` and waits. SIGUSR2 makes a
-process play the fault that `fault-PID` names, wherever it is, and ends the waiting.
+`hold-PID-PLACE` for `first-token` or `shutdown`. Who takes it makes it `held-PLACE-PID` and waits. SIGUSR2
+makes a process play the fault that `fault-PID` names, wherever it is, and ends the waiting.
 """
 
 from __future__ import annotations

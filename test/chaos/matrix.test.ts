@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { WorkerInfo } from "../../orchestrator/events.ts";
-import { breakIt, bringTo, type Cell, type FaultName, faults, type StateName } from "./cells.ts";
+import { breakIt, bringTo, type Cell, type FaultName, faults, SCRIPT, type StateName } from "./cells.ts";
 import { Innocents } from "./innocents.ts";
 import { Census } from "./leftovers.ts";
 import { Pool } from "./pool.ts";
@@ -8,8 +8,9 @@ import { type Random, seedsOr, withSeed } from "./random.ts";
 
 const WORKERS = 3;
 const MATRIX_MS = 120_000;
-const inRestart = ["draining", "stopping"] as const;
-const otherwise = ["starting", "loading", "idle", "before the first token", "streaming"] as const;
+/** In that order, on one worker each. */
+const inRestart = ["draining", "stopping", "loading"] as const;
+const otherwise = ["starting", "idle", "before the first token", "streaming"] as const;
 
 const census = new Census();
 beforeAll(async () => {
@@ -33,21 +34,18 @@ test.concurrent.each(seedsOr([1, 2, 3]))(
 /** Every fault in every state, two at a time: so no innocent request is ever alone on a third worker that breaks. */
 async function playMatrix(random: Random): Promise<string[]> {
   const pool = await Pool.start({ workers: WORKERS });
-  const innocents = new Innocents(pool);
-  await innocents.learn(["slow 5"]);
+  const innocents = new Innocents(pool, { maxNewTokens: 14 });
+  await innocents.learn([SCRIPT]);
   const found: string[] = [];
-  const began = performance.now();
-  const lap = (what: unknown) => console.log(Math.round(performance.now() - began), JSON.stringify(what));
   for (const pair of pairs(random.shuffle(cellsOf(otherwise)))) {
     await pool.allReady();
-    lap(pair);
     found.push(...(await playPair(pool, innocents, pair, random)), ...(await innocents.defects()));
   }
-  const [draining, stopping] = inRestart.map((state) => random.shuffle(cellsOf([state]))) as [Cell[], Cell[]];
-  for (const [index, cell] of draining.entries()) {
+  const columns = inRestart.map((state) => random.shuffle(cellsOf([state])));
+  for (const index of faults.keys()) {
     await pool.allReady();
-    lap(cell);
-    found.push(...(await playRestart(pool, innocents, cell, stopping[index] as Cell)), ...(await innocents.defects()));
+    const cells = columns.flatMap((column) => column[index] ?? []);
+    found.push(...(await playRestart(pool, innocents, cells)), ...(await innocents.defects()));
   }
   await pool.close();
   expect(pool.losses().filter(({ state }) => state === "stopping")).toEqual([]);
@@ -72,18 +70,16 @@ async function playCell(pool: Pool, innocents: Innocents, cell: Cell, victim: Wo
   if (victim === undefined) throw new Error("there are fewer workers than cells");
   const patient = await bringTo(pool, innocents, cell.state, victim);
   const dealtWith = breakIt(pool, cell, patient);
-  innocents.fill();
+  innocents.fill(SCRIPT);
   return dealtWith;
 }
 
-/** One worker breaks while it finishes what is on board, the next one when it is asked to leave. */
-async function playRestart(pool: Pool, innocents: Innocents, draining: Cell, stopping: Cell): Promise<string[]> {
-  const [first, second] = pool.transport.workers();
-  await Promise.all(innocents.fill().map((request) => request.tokens(3)));
-  // It waits from the start: the restart may have come to it before anybody looks.
-  const stopped = playCell(pool, innocents, stopping, second);
+/** One worker breaks while it finishes what is on board, one when it is asked to leave, and one when it comes back. */
+async function playRestart(pool: Pool, innocents: Innocents, cells: Cell[]): Promise<string[]> {
+  await Promise.all(innocents.fill(SCRIPT).map((request) => request.tokens(3)));
+  const workers = pool.transport.workers();
   const restarted = pool.transport.restart();
-  const found = await Promise.all([playCell(pool, innocents, draining, first), stopped]);
+  const found = await Promise.all(cells.map((cell, index) => playCell(pool, innocents, cell, workers[index])));
   await restarted;
   return found.flat();
 }

@@ -10,12 +10,13 @@ import { Recorded } from "./recorded.ts";
 /** Short, so that a hang costs a test half a second, and long enough for a healthy worker on two busy cores. */
 export const shortLimits: Partial<Limits> = {
   heartbeatMs: 50,
-  helloMs: 3_000,
-  loadingMs: 1_200,
-  loadingSilenceMs: 600,
-  silenceMs: 600,
-  stepMs: 500,
+  helloMs: 2_000,
+  loadingMs: 800,
+  loadingSilenceMs: 500,
+  silenceMs: 500,
+  stepMs: 400,
   dumpMs: 100,
+  leaveMs: 300,
   killMs: 1_000,
   backoffMs: 10,
   backoffMaxMs: 50,
