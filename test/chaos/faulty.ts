@@ -5,15 +5,17 @@ import { setTimeout as delay } from "node:timers/promises";
 import { resolvePython } from "../../orchestrator/python/resolve.ts";
 
 /** What a worker can be made to do to itself. After SIGSTOP whoever sends SIGCONT brings it back. */
-export type Fault =
-  | "SIGKILL"
-  | "SIGSTOP"
-  | "SIGSEGV"
-  | "hang"
-  | "hang with the GIL"
-  | "out of memory"
-  | "babble"
-  | "exit";
+export const allFaults = [
+  "SIGKILL",
+  "SIGSTOP",
+  "SIGSEGV",
+  "hang",
+  "hang with the GIL",
+  "out of memory",
+  "babble",
+  "exit",
+] as const;
+export type Fault = (typeof allFaults)[number];
 
 const program = new URL("./faulty_worker.py", import.meta.url).pathname;
 

@@ -8,7 +8,7 @@ import { FaultyWorkers } from "./faulty.ts";
 import { Recorded } from "./recorded.ts";
 
 /** Short, so that a hang costs a test half a second, and long enough for a healthy worker on two busy cores. */
-export const shortLimits: Partial<Limits> = {
+export const shortLimits = {
   heartbeatMs: 50,
   helloMs: 2_000,
   loadingMs: 800,
@@ -20,7 +20,7 @@ export const shortLimits: Partial<Limits> = {
   killMs: 1_000,
   backoffMs: 10,
   backoffMaxMs: 50,
-};
+} as const satisfies Partial<Limits>;
 
 /** Wakes those who wait for something to be so. */
 class Changes {

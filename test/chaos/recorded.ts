@@ -6,7 +6,7 @@ export type Ending = Extract<RequestEvent, { type: "done" | "error" }>;
 /** What an undisturbed run of a request gives. */
 export interface Answer {
   ids: readonly number[];
-  /** Every part's text, tags included. */
+  /** The parts joined: text with its tags, and boxes. */
   raw: string;
 }
 
@@ -17,6 +17,7 @@ export class Recorded {
   readonly events: RequestEvent[] = [];
   /** Resolves with the first ending. */
   readonly ended: Promise<Ending>;
+  cancelled = false;
   readonly #request: SubmittedRequest;
   readonly #waiting: { count: number; resolve: () => void }[] = [];
   #ids: number[] = [];
@@ -52,6 +53,7 @@ export class Recorded {
   }
 
   cancel(): void {
+    this.cancelled = true;
     this.#request.cancel();
   }
 
@@ -59,9 +61,10 @@ export class Recorded {
     return this.#ids;
   }
 
+  /** The parts joined: text with its tags, and boxes. */
   get raw(): string {
     const parts = this.events.flatMap((event) => (event.type === "tokens" ? event.parts : []));
-    return parts.map((part) => (part.kind === "box" ? "" : part.text)).join("");
+    return parts.map((part) => (part.kind === "box" ? `{${part.image}: ${part.box}}` : part.text)).join("");
   }
 
   get ending(): Ending | undefined {
@@ -73,19 +76,26 @@ export class Recorded {
   }
 }
 
-/** What is wrong with how a request ended; empty when nothing is. */
+/** What is wrong with a request that has ended; empty when nothing is. A cancelled one may have less than the answer. */
 export function defects(request: Recorded, expected: Answer): string[] {
   const { events, ending, ids, raw } = request;
   const found: string[] = [];
   const endings = events.filter((event) => event.type === "done" || event.type === "error");
   if (endings.length !== 1) found.push(`${endings.length} endings: ${endings.map(inWords).join(", ")}`);
-  if (ending !== undefined && events.at(-1) !== ending) found.push("events after the ending");
-  if (ending?.type !== "done") found.push(`expected an answer, got ${ending && inWords(ending)}`);
-  if (ending?.type === "done" && ending.usage.completionTokens !== ids.length) {
-    found.push(`${ids.length} tokens came, its usage says ${ending.usage.completionTokens}`);
+  if (events.at(-1) !== ending) found.push("events after the ending");
+  if (ending?.type !== "done") {
+    found.push(`expected an answer, got ${ending === undefined ? "nothing" : inWords(ending)}`);
+  } else {
+    const { completionTokens } = ending.usage;
+    if (completionTokens !== ids.length) found.push(`${ids.length} tokens came, its usage says ${completionTokens}`);
+    if (ending.finishReason === "cancelled" && !request.cancelled) found.push("cancelled by nobody");
+    const partial = ending.finishReason === "cancelled";
+    const due = partial ? expected.ids.slice(0, ids.length) : expected.ids;
+    if (due.join() !== ids.join()) found.push(`ids: expected ${due.join()}, got ${ids.join()}`);
+    if (partial ? !expected.raw.startsWith(raw) : raw !== expected.raw) {
+      found.push(`text: expected ${expected.raw}, got ${raw}`);
+    }
   }
-  if (ids.join() !== expected.ids.join()) found.push(`ids: expected ${expected.ids.join()}, got ${ids.join()}`);
-  if (raw !== expected.raw) found.push(`text: expected ${expected.raw}, got ${raw}`);
   return found.map((defect) => `${request.what} (${request.id}): ${defect}`);
 }
 

@@ -14,6 +14,8 @@ export interface StormOptions {
   /** At least so many are asked, `width` of them at once. */
   requests: number;
   width: number;
+  /** One in so many is cancelled, at some token. */
+  cancelOneIn: number;
   /** How many workers break, and in which ways. */
   breaks: number;
   faults: readonly Fault[];
@@ -22,6 +24,7 @@ export interface StormOptions {
 export interface StormReport {
   defects: string[];
   requests: number;
+  cancelled: number;
   breaks: number;
   tokens: number;
   /** How often a request was taken over by another worker, or began again there, and how many had to run alone. */
@@ -63,18 +66,24 @@ class Storm {
   }
 
   #ask(): void {
-    const { requests, width, breaks, questions } = this.#options;
+    const { requests, width, breaks, questions, cancelOneIn } = this.#options;
     const most = this.#broken < breaks ? this.#due + width : requests;
     while (this.#running < width && (this.#asked.length < most || (this.#running === 0 && this.#broken < breaks))) {
       const { ask, answer } = this.#random.pick(questions);
       const request = ask();
       this.#asked.push({ request, answer });
       this.#running += 1;
+      if (this.#random.int(cancelOneIn) === 0) void this.#cancel(request, this.#random.int(answer.ids.length));
       void request.ended.then(() => {
         this.#running -= 1;
         this.#ask();
       });
     }
+  }
+
+  async #cancel(request: Recorded, afterTokens: number): Promise<void> {
+    await request.tokens(afterTokens);
+    request.cancel();
   }
 
   /** Breaks a worker with several requests on board: one that dies with a suspect alone convicts it, guilty or not. */
@@ -103,6 +112,7 @@ class Storm {
     return {
       defects: this.#asked.flatMap(({ request, answer }) => defects(request, answer)),
       requests: this.#asked.length,
+      cancelled: this.#asked.filter(({ request }) => request.cancelled).length,
       breaks: this.#broken,
       tokens: this.#tokens(),
       resumed: count("resumed"),
