@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Packr } from "msgpackr";
 import { Dealer } from "zeromq";
-import { type StartMessage, startSchema } from "../../protocol/messages.ts";
+import { type GenerateMessage, type StartMessage, startSchema } from "../../protocol/messages.ts";
 
 const packr = new Packr({ useRecords: false, variableMapSize: true });
 
@@ -45,36 +45,74 @@ export const heartbeat = {
   memory: { process: 1 },
 };
 
+/** A socket that takes any number of messages at once and sends them one by one. */
+export class Line {
+  readonly #socket = new Dealer({ linger: 0 });
+  #sent: Promise<void> = Promise.resolve();
+
+  constructor(endpoint: string) {
+    this.#socket.connect(endpoint);
+  }
+
+  /** Resolves when libzmq has it. What is no Buffer, or several of them, is packed. */
+  send(message: unknown): Promise<void> {
+    const isRaw = Buffer.isBuffer(message) || (Array.isArray(message) && message.every(Buffer.isBuffer));
+    const frames = isRaw ? (message as Buffer | Buffer[]) : pack(message);
+    this.#sent = this.#sent
+      .then(() => this.#socket.send(frames))
+      .catch(() => {
+        // It was closed meanwhile.
+        if (!this.#socket.closed) throw new Error("the message could not be sent");
+      });
+    return this.#sent;
+  }
+
+  /** The header of the next message. */
+  async receive(): Promise<unknown> {
+    const [header] = await this.#socket.receive();
+    return packr.unpack(header as Buffer);
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+}
+
 /** What the orchestrator takes for a worker: its process does nothing, and the test speaks in its place. */
 export class Impostor {
   readonly start: StartMessage;
-  readonly control = new Dealer({ linger: 0 });
-  readonly data = new Dealer({ linger: 0 });
+  readonly control: Line;
+  readonly data: Line;
   #beating: NodeJS.Timeout | undefined;
 
   constructor(start: StartMessage) {
     this.start = start;
-    this.control.connect(start.control);
-    this.data.connect(start.data);
+    this.control = new Line(start.control);
+    this.data = new Line(start.data);
   }
 
   /** Comes to where requests are taken, and stays well until `leave`. */
   async serve(): Promise<void> {
-    await this.control.send(pack(hello(this.start)));
-    await this.control.send(pack(ready));
-    this.#beating = setInterval(() => void this.control.send(pack(heartbeat)).catch(() => {}), 100);
+    await this.control.send(hello(this.start));
+    await this.control.send(ready);
+    this.#beating = setInterval(() => void this.control.send(heartbeat), 100);
   }
 
-  /** The next request; a cancel or a shutdown comes over `control`. */
-  async request(): Promise<{ request: string; attempt: number; generated?: number[] }> {
-    const [header] = await this.data.receive();
-    return packr.unpack(header as Buffer) as { request: string; attempt: number; generated?: number[] };
+  /** The next request. */
+  async request(): Promise<{ request: string; attempt: number }> {
+    const { request, attempt } = await this.generate();
+    return { request, attempt };
+  }
+
+  /** The whole of it. */
+  async generate(): Promise<GenerateMessage> {
+    return (await this.data.receive()) as GenerateMessage;
   }
 
   tokens(key: { request: string; attempt: number }, index: number, ids: readonly number[]): Promise<void> {
     const text = String.fromCharCode(...ids);
     const item = { request: key.request, attempt: key.attempt, index, ids, parts: [{ kind: "text", text }] };
-    return this.data.send(pack({ type: "tokens", items: [item] }));
+    return this.data.send({ type: "tokens", items: [item] });
   }
 
   done(key: { request: string; attempt: number }, completionTokens: number): Promise<void> {
@@ -82,7 +120,7 @@ export class Impostor {
     const timing = { queueMs: 0, preprocessMs: 0, prefillMs: 0, decodeMs: 0 };
     const { request, attempt } = key;
     const message = { type: "done", request, attempt, finishReason: "stop", timing };
-    return this.data.send(pack({ ...message, usage: { ...usage, completionTokens } }));
+    return this.data.send({ ...message, usage: { ...usage, completionTokens } });
   }
 
   leave(): void {
