@@ -224,10 +224,10 @@ export class Slot {
     this.#said = undefined;
     this.#worker = undefined;
     const { python, placement, settings } = this.#options;
-    const { heartbeatMs } = this.#options.limits();
+    const { heartbeatMs, leaveMs } = this.#options.limits();
     const { device, threads, env } = placement;
     this.#spawning = Worker.start(
-      { generation, python, env, settings: { ...settings, device, threads, heartbeatMs } },
+      { generation, python, env, leaveMs, settings: { ...settings, device, threads, heartbeatMs } },
       {
         onControl: (message) => this.#onControl(message),
         onData: (message) => this.#listener.onData(this, message),
