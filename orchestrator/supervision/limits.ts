@@ -23,7 +23,10 @@ export interface Limits {
   backoffMaxMs: number;
   /** A worker that was ready for so long has recovered: its next loss counts as the first. */
   stableMs: number;
-  /** So many processes in a row that end before they are ready, and no more is started. */
+  /**
+   * So many processes in a row that end before they are ready, and no more is started. While none has ever been ready,
+   * as during `launch()`, the first is enough.
+   */
   startFailures: number;
   /** How long a new process waits for the memory of the one before; then it is tried all the same. */
   memoryMs: number;
