@@ -1,12 +1,7 @@
 import { Packr } from "msgpackr";
 import type { z } from "zod";
 import { GlimpseError } from "./errors.ts";
-import {
-  type ControlToWorker,
-  controlFromWorkerSchema,
-  dataFromWorkerSchema,
-  type GenerateMessage,
-} from "./messages.ts";
+import { controlFromWorkerSchema, dataFromWorkerSchema } from "./messages.ts";
 import { refusePlainMsgpack } from "./plain-msgpack.ts";
 
 /** A header larger than this is no message: the longest holds a prompt of text, and pictures travel in frames of their own. */
@@ -19,10 +14,10 @@ const LIMITS = { depth: 12, values: 1_000_000 };
 const packr = new Packr({ useRecords: false, variableMapSize: true, int64AsType: "number" });
 
 /**
- * Packs a message. Fields that are undefined are left out: they never travel as nil.
+ * Packs a message of any channel. Fields that are undefined are left out: they never travel as nil.
  * @throws GlimpseError CONTEXT_TOO_LONG for a request whose text alone is more than a worker reads.
  */
-export function encode(message: ControlToWorker | GenerateMessage): Buffer {
+export function encode(message: object): Buffer {
   const packed = packr.pack(withoutUndefined(message));
   if (packed.byteLength <= MAX_HEADER_BYTES) return packed;
   throw new GlimpseError(
@@ -43,7 +38,11 @@ function withoutUndefined(value: unknown): unknown {
 export const decodeControl = decoder(controlFromWorkerSchema, "control");
 export const decodeData = decoder(dataFromWorkerSchema, "data");
 
-function decoder<Schema extends z.ZodType>(schema: Schema, channel: string): (frame: Uint8Array) => z.output<Schema> {
+/** A function that unpacks a frame of `channel` and throws PROTOCOL_ERROR for what is no message by `schema`. */
+export function decoder<Schema extends z.ZodType>(
+  schema: Schema,
+  channel: string,
+): (frame: Uint8Array) => z.output<Schema> {
   const refusal = (reason: string) =>
     new GlimpseError("PROTOCOL_ERROR", `a frame on the ${channel} channel is not a message: ${reason}`);
   return (frame) => {
