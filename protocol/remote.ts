@@ -118,7 +118,7 @@ export const workerInfoSchema = z
     kvCacheTokens: count.optional(),
     versions: readySchema.shape.versions.optional(),
   })
-  .transform((info) => ({ ...absentInfo, ...info }));
+  .transform(({ id, generation, ...info }) => ({ id, generation, ...absentInfo, ...info }));
 
 const crashReportSchema = z
   .strictObject({
@@ -175,6 +175,7 @@ const welcomeSchema = z.strictObject({
   started: z.string(),
   options: launchSummarySchema,
   phase: backgroundPhaseSchema,
+  workers: z.array(workerInfoSchema),
 });
 
 /** From here on requests are taken; at once after `welcome` unless the phase was `starting`. */

@@ -11,7 +11,7 @@ const WORKERS_EVERY_MS = 1_000;
 
 export interface RemoteServerOptions {
   token: string;
-  identity: Omit<Welcome, "type" | "phase">;
+  identity: Pick<Welcome, "pid" | "started" | "options">;
   /** A client wants everything to end: after what is running (`drain`), or at once. */
   onShutdown(drain: boolean): void;
   /** How many clients are connected now. */
@@ -83,13 +83,13 @@ export class RemoteServer implements Host {
     for (const session of [...this.#sessions]) session.bye(error);
   }
 
-  welcome(): Omit<Welcome, "type"> {
-    return { ...this.#options.identity, phase: this.#phase };
+  welcome(): object {
+    const workers = this.#transport?.workers() ?? [];
+    return { type: "welcome", ...this.#options.identity, phase: this.#phase, workers };
   }
 
   greeted(session: Session): void {
     this.#sessions.add(session);
-    session.workers(this.#workersMessage());
     this.#timer ??= setInterval(() => this.#publishWorkers(), WORKERS_EVERY_MS).unref();
     this.#options.onClients(this.#sessions.size);
   }
@@ -108,14 +108,11 @@ export class RemoteServer implements Host {
   }
 
   #publishWorkers(): void {
-    const message = this.#workersMessage();
+    if (this.#transport === undefined) return;
+    const message = { type: "workers", workers: this.#transport.workers() };
     const packed = encode(message);
     if (this.#known?.equals(packed)) return;
     this.#known = packed;
     for (const session of this.#sessions) session.workers(message);
-  }
-
-  #workersMessage(): object {
-    return { type: "workers", workers: this.#transport?.workers() ?? [] };
   }
 }

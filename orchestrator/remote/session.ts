@@ -8,7 +8,6 @@ import {
   REMOTE_PROTOCOL_VERSION,
   type Submit,
   type ToBackground,
-  type Welcome,
 } from "../../protocol/remote.ts";
 import type { WorkerEvent } from "../events.ts";
 import { version } from "../package-root.ts";
@@ -25,7 +24,7 @@ export interface Host {
   readonly transport: Transport | undefined;
   /** The ids of all requests that have no ending yet. */
   readonly requests: Set<string>;
-  welcome(): Omit<Welcome, "type">;
+  welcome(): object;
   /** A client has said who it is. */
   greeted(session: Session): void;
   left(session: Session): void;
@@ -128,7 +127,7 @@ export class Session {
     clearTimeout(this.#helloTimer);
     this.#reader.maxHeaderBytes = MAX_HEADER_BYTES;
     this.#state = "open";
-    this.#outbox.send({ type: "welcome", ...this.#host.welcome() });
+    this.#outbox.send(this.#host.welcome());
     this.#host.greeted(this);
   }
 

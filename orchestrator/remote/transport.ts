@@ -172,6 +172,7 @@ export class RemoteTransport implements Transport {
   #onMessage(message: FromBackground): void {
     switch (message.type) {
       case "welcome":
+        this.#workers = message.workers;
         this.#welcomed.resolve(message);
         if (message.phase === "ready") this.#ready.resolve();
         return;
@@ -266,13 +267,10 @@ function lost(): GlimpseError {
 }
 
 function silent(): GlimpseError {
-  return new GlimpseError(
-    "NOT_RUNNING",
-    `the background orchestrator did not answer within ${WELCOME_WITHIN_MS / 1000} s`,
-    {
-      hint: "It may be stopped: end it with `npx glimpse down`, or continue it.",
-    },
-  );
+  const what = `the background orchestrator did not answer within ${WELCOME_WITHIN_MS / 1000} s`;
+  return new GlimpseError("CONNECTION_LOST", what, {
+    hint: "Its process may be stopped: continue it, or end it with `npx glimpse down --now`.",
+  });
 }
 
 /** What the caller's function throws is the caller's: it must not break the connection. */
