@@ -1,17 +1,12 @@
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { GlimpseError } from "../../protocol/errors.ts";
-import {
-  decodeFromBackground,
-  type FromBackground,
-  REMOTE_PROTOCOL_VERSION,
-  type ToBackground,
-  type Welcome,
-} from "../../protocol/remote.ts";
+import { type FromBackground, REMOTE_PROTOCOL_VERSION, type Welcome } from "../../protocol/remote.ts";
 import type { WorkerEvent, WorkerInfo } from "../events.ts";
 import { version } from "../package-root.ts";
 import type { RequestEvent, Submission, SubmittedRequest, Transport } from "../transport.ts";
+import { Connection, connectTo } from "./connection.ts";
 import { Deferred } from "./deferred.ts";
-import { frameSizes, MessageReader, refuseSizes, toBytes } from "./frames.ts";
+import { frameSizes, refuseSizes, toBytes } from "./frames.ts";
 import { toError, toRequestEvent } from "./wire-events.ts";
 
 type OnEvent = (event: RequestEvent) => void;
@@ -23,31 +18,21 @@ const WELCOME_WITHIN_MS = 10_000;
  * not keep the program alive.
  */
 export class RemoteTransport implements Transport {
-  readonly #socket: Socket;
-  readonly #reader = new MessageReader(decodeFromBackground);
+  readonly #connection: Connection;
   readonly #welcomed = new Deferred<Welcome>();
   readonly #ready = new Deferred<void>();
-  readonly #closed = new Deferred<void>();
   readonly #requests = new Map<string, OnEvent>();
   readonly #restarts = new Map<number, Deferred<void>>();
-  readonly #listeners = new Set<(event: WorkerEvent) => void>();
   readonly #drained: Deferred<void>[] = [];
+  readonly #listeners = new Set<(event: WorkerEvent) => void>();
   #workers: WorkerInfo[] = [];
   #restartCalls = 0;
   #draining = false;
-  /** How many things are under way that keep the program alive. */
-  #held = 0;
-  /** Why no request is taken any more. */
-  #ended: GlimpseError | undefined;
 
   private constructor(socket: Socket) {
-    this.#socket = socket;
-    socket.on("data", (chunk: Buffer) => this.#onData(chunk));
-    // `close` follows, and is what counts.
-    socket.on("error", () => {});
-    socket.on("close", () => {
-      this.#end(lost());
-      this.#closed.resolve();
+    this.#connection = new Connection(socket, {
+      onMessage: (message) => this.#onMessage(message),
+      onEnd: (error) => this.#onEnd(error),
     });
   }
 
@@ -60,18 +45,14 @@ export class RemoteTransport implements Transport {
     token: string,
     signal?: AbortSignal,
   ): Promise<{ transport: RemoteTransport; welcome: Welcome }> {
-    const socket = connect(path);
-    await new Promise<void>((resolve, reject) => {
-      socket.once("connect", resolve);
-      socket.once("error", reject);
-    });
-    const transport = new RemoteTransport(socket);
-    const timer = setTimeout(() => transport.#end(silent()), WELCOME_WITHIN_MS);
+    const transport = new RemoteTransport(await connectTo(path));
+    const connection = transport.#connection;
+    const timer = setTimeout(() => connection.end(silent()), WELCOME_WITHIN_MS);
     try {
-      transport.#send({ type: "hello", protocol: REMOTE_PROTOCOL_VERSION, version, token });
-      return { transport, welcome: await transport.#settled(transport.#welcomed.promise, signal) };
+      connection.send({ type: "hello", protocol: REMOTE_PROTOCOL_VERSION, version, token });
+      return { transport, welcome: await connection.holding(transport.#welcomed.promise, signal) };
     } catch (error) {
-      socket.destroy();
+      connection.destroy();
       throw error;
     } finally {
       clearTimeout(timer);
@@ -80,23 +61,24 @@ export class RemoteTransport implements Transport {
 
   /** Resolves when requests are taken. Rejects with the reason when it ends before that, and when `signal` fires. */
   ready(signal?: AbortSignal): Promise<void> {
-    return this.#settled(this.#ready.promise, signal);
+    return this.#connection.holding(this.#ready.promise, signal);
   }
 
   submit({ id, frames, ...submission }: Submission, onEvent: OnEvent): SubmittedRequest {
     try {
-      this.#refuse(frameSizes(submission.media));
+      this.#checkOpen();
+      checkSizes(frameSizes(submission.media));
       const bytes = toBytes({ type: "submit", request: id, ...submission }, frames);
       this.#requests.set(id, onEvent);
-      this.#hold();
-      this.#write(bytes);
+      this.#connection.hold();
+      this.#connection.send(bytes);
     } catch (error) {
       if (!GlimpseError.is(error)) throw error;
       setImmediate(() => onEvent({ type: "error", error }));
     }
     return {
       cancel: () => {
-        if (this.#requests.has(id)) this.#send({ type: "cancel", request: id });
+        if (this.#requests.has(id)) this.#connection.send({ type: "cancel", request: id });
       },
     };
   }
@@ -107,10 +89,11 @@ export class RemoteTransport implements Transport {
   }
 
   subscribe(listener: (event: WorkerEvent) => void): () => void {
-    if (this.#listeners.size === 0) this.#send({ type: "subscribe", on: true });
+    if (this.#listeners.size === 0) this.#connection.send({ type: "subscribe", on: true });
     this.#listeners.add(listener);
     return () => {
-      if (this.#listeners.delete(listener) && this.#listeners.size === 0) this.#send({ type: "subscribe", on: false });
+      if (!this.#listeners.delete(listener) || this.#listeners.size > 0) return;
+      this.#connection.send({ type: "subscribe", on: false });
     };
   }
 
@@ -124,49 +107,35 @@ export class RemoteTransport implements Transport {
   }
 
   /** Of the workers that all programs share. */
-  restart(): Promise<void> {
-    if (this.#ended !== undefined) return Promise.reject(this.#ended);
+  async restart(): Promise<void> {
+    if (this.#connection.ended !== undefined) throw this.#connection.ended;
     const call = this.#restartCalls++;
     const restart = new Deferred<void>();
     this.#restarts.set(call, restart);
-    this.#send({ type: "restart", call });
-    return this.#settled(restart.promise);
+    this.#connection.send({ type: "restart", call });
+    await this.#connection.holding(restart.promise);
   }
 
   /** Ends this program's requests with DISPOSED, and the connection. The workers go on. */
   async close(): Promise<void> {
-    this.#end(new GlimpseError("DISPOSED", "the client was closed", { hint: "connect() makes a new one." }));
-    this.#socket.destroy();
+    this.#connection.end(new GlimpseError("DISPOSED", "the client was closed", { hint: "connect() makes a new one." }));
+    this.#connection.destroy();
     await this.closed();
   }
 
   /** Ends the orchestrator and its workers: when all that runs has ended (`drain`), or at once. See `closed()`. */
   shutdown(drain: boolean): void {
-    this.#send({ type: "shutdown", drain });
+    this.#connection.send({ type: "shutdown", drain });
   }
 
-  /** Resolves when the connection has ended. An orchestrator that ends keeps it until no process is left. */
+  /** Resolves when the connection is closed. An orchestrator that ends keeps it open for as long as its process lives. */
   closed(signal?: AbortSignal): Promise<void> {
-    return this.#settled(this.#closed.promise, signal);
+    return this.#connection.closed(signal);
   }
 
-  #refuse(sizes: readonly number[]): void {
-    if (this.#ended !== undefined) throw this.#ended;
+  #checkOpen(): void {
+    if (this.#connection.ended !== undefined) throw this.#connection.ended;
     if (this.#draining) throw new GlimpseError("DISPOSED", "the client takes no more requests: it drains");
-    const refused = refuseSizes(sizes);
-    if (refused !== undefined) {
-      throw new GlimpseError("IMAGE_TOO_LARGE", refused, { hint: "Spread them over several requests." });
-    }
-  }
-
-  #onData(chunk: Buffer): void {
-    try {
-      for (const { header } of this.#reader.read(chunk)) this.#onMessage(header);
-    } catch (error) {
-      if (!GlimpseError.is(error)) throw error;
-      this.#end(error);
-      this.#socket.destroy();
-    }
   }
 
   #onMessage(message: FromBackground): void {
@@ -189,7 +158,7 @@ export class RemoteTransport implements Transport {
       case "settled":
         return this.#onSettled(message);
       case "bye":
-        return this.#end(toError(message));
+        return this.#connection.end(toError(message));
       default:
         return message satisfies never;
     }
@@ -197,8 +166,16 @@ export class RemoteTransport implements Transport {
 
   #onEvent(request: string, event: RequestEvent): void {
     const onEvent = this.#requests.get(request);
+    if (onEvent === undefined) return;
     if (event.type === "done" || event.type === "error") this.#forget(request);
-    onEvent?.(event);
+    onEvent(event);
+  }
+
+  #forget(request: string): void {
+    this.#requests.delete(request);
+    this.#connection.release();
+    if (this.#requests.size > 0) return;
+    for (const drained of this.#drained.splice(0)) drained.resolve();
   }
 
   #onSettled({ call, error }: FromBackground & { type: "settled" }): void {
@@ -208,62 +185,19 @@ export class RemoteTransport implements Transport {
     else restart?.reject(toError(error));
   }
 
-  #forget(request: string): void {
-    if (!this.#requests.delete(request)) return;
-    this.#release();
-    if (this.#requests.size === 0) for (const drained of this.#drained.splice(0)) drained.resolve();
-  }
-
   /** Gives everything its ending that has none. */
-  #end(error: GlimpseError): void {
-    if (this.#ended !== undefined) return;
-    this.#ended = error;
+  #onEnd(error: GlimpseError): void {
     this.#welcomed.reject(error);
     this.#ready.reject(error);
     for (const restart of this.#restarts.values()) restart.reject(error);
     for (const request of [...this.#requests.keys()]) this.#onEvent(request, { type: "error", error });
   }
-
-  #send(message: ToBackground): void {
-    this.#write(toBytes(message));
-  }
-
-  #write(all: readonly Uint8Array[]): void {
-    if (this.#socket.destroyed) return;
-    this.#socket.cork();
-    for (const bytes of all) this.#socket.write(bytes);
-    this.#socket.uncork();
-  }
-
-  /** Waits for `promise`, and keeps the program alive meanwhile. */
-  async #settled<Value>(promise: Promise<Value>, signal?: AbortSignal): Promise<Value> {
-    this.#hold();
-    const aborted = new Deferred<never>();
-    const abort = () =>
-      aborted.reject(new GlimpseError("ABORTED", "it was aborted by its signal", { cause: signal?.reason }));
-    if (signal?.aborted) abort();
-    signal?.addEventListener("abort", abort);
-    try {
-      return await Promise.race([promise, aborted.promise]);
-    } finally {
-      signal?.removeEventListener("abort", abort);
-      this.#release();
-    }
-  }
-
-  #hold(): void {
-    if (this.#held++ === 0) this.#socket.ref();
-  }
-
-  #release(): void {
-    if (--this.#held === 0) this.#socket.unref();
-  }
 }
 
-function lost(): GlimpseError {
-  return new GlimpseError("CONNECTION_LOST", "the background orchestrator ended, or was killed", {
-    hint: "Start it again with `npx glimpse up`, then connect() again.",
-  });
+function checkSizes(sizes: readonly number[]): void {
+  const refused = refuseSizes(sizes);
+  if (refused === undefined) return;
+  throw new GlimpseError("IMAGE_TOO_LARGE", refused, { hint: "Spread the pictures over several requests." });
 }
 
 function silent(): GlimpseError {
