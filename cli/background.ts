@@ -18,10 +18,8 @@ export async function background(interruption: Interruption): Promise<number> {
       signal: interruption.signal,
       // launch() checks them, and says by name what is wrong.
       start: (onEvent, signal) => startTransport({ ...line.launch, hubToken: line.hubToken, onEvent, signal }),
-      onBound: (outcome) => {
-        process.stdout.write(`${outcome}\n`);
-        return begin;
-      },
+      begin,
+      onBound: (outcome) => void process.stdout.write(`${outcome}\n`),
     });
     return exitCodes.good;
   } catch (error) {

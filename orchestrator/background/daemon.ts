@@ -1,3 +1,4 @@
+import { existsSync, watch } from "node:fs";
 import { GlimpseError } from "../../protocol/errors.ts";
 import type { LaunchSummary } from "../../protocol/remote.ts";
 import type { WorkerEvent } from "../events.ts";
@@ -21,8 +22,10 @@ export interface DaemonOptions {
   signal: AbortSignal;
   /** Starts the workers. */
   start(onEvent: (event: WorkerEvent) => void, signal: AbortSignal): Promise<Transport>;
-  /** Told whether the place was free. If so, the workers are started when the promise that it returns resolves. */
-  onBound(outcome: "listening" | "taken"): Promise<void>;
+  /** Told whether the place was free. */
+  onBound(outcome: "listening" | "taken"): void;
+  /** Resolves when the workers may be started. */
+  begin: Promise<void>;
 }
 
 /**
@@ -33,8 +36,8 @@ export interface DaemonOptions {
 export async function runDaemon(options: DaemonOptions): Promise<void> {
   const daemon = new Daemon(options);
   const binding = await daemon.bind();
-  if (binding === undefined) await options.onBound("taken");
-  else await daemon.run(binding);
+  options.onBound(binding === undefined ? "taken" : "listening");
+  if (binding !== undefined) await daemon.run(binding);
 }
 
 class Daemon {
@@ -69,7 +72,7 @@ class Daemon {
   }
 
   async run(binding: Binding): Promise<void> {
-    const { signal, onBound } = this.#options;
+    const { signal, begin } = this.#options;
     const onSignal = () => this.#end("by a signal");
     signal.addEventListener("abort", onSignal);
     if (signal.aborted) onSignal();
@@ -77,7 +80,7 @@ class Daemon {
     let transport: Transport | undefined;
     let ending = ended;
     try {
-      await Promise.race([onBound("listening"), this.#now.promise]);
+      await Promise.race([begin, this.#now.promise]);
       if (this.#server.clients === 0) this.#onClients(0);
       transport = await this.#start();
       await this.#serve(transport);
@@ -110,14 +113,27 @@ class Daemon {
     this.#server.ready(transport);
     this.#idle = new IdleLimit(this.#options.idleMs, () => this.#end("because nobody was connected for long enough"));
     this.#idle.clients(this.#server.clients);
+    const watcher = watch(this.#options.place.directory, () => this.#endIfUnreachable());
+    watcher.on("error", () => {});
     await this.#asked.promise;
+    watcher.close();
     this.#server.ending();
     await Promise.race([transport.drain(), this.#now.promise]);
   }
 
   #onClients(count: number): void {
-    if (this.#idle !== undefined) this.#idle.clients(count);
-    else if (count === 0) this.#end("because nobody waited for its start any more");
+    if (this.#idle === undefined) {
+      if (count === 0) this.#end("because nobody waited for its start any more");
+      return;
+    }
+    this.#idle.clients(count);
+    this.#endIfUnreachable();
+  }
+
+  /** A runtime directory goes when its user logs out: what nobody can reach must not keep a GPU. */
+  #endIfUnreachable(): void {
+    if (this.#server.clients > 0 || existsSync(this.#options.place.socket)) return;
+    this.#end("because its socket was removed");
   }
 
   #end(reason: string, drain = false): void {

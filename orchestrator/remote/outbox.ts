@@ -25,7 +25,7 @@ export class Outbox {
 
   constructor(socket: Socket) {
     this.#socket = socket;
-    socket.on("drain", () => this.#flush());
+    socket.on("drain", () => this.#flush(false));
   }
 
   /** How many requests have events that wait. */
@@ -66,19 +66,25 @@ export class Outbox {
     if (this.#workerEvents.push(event) > MAX_WAITING_WORKER_EVENTS) this.#workerEvents.shift();
   }
 
-  #flush(): void {
+  /** Writes all that waits, whether or not the client reads, and `message` as the last. */
+  finish(message: object): void {
+    this.#flush(true);
+    this.send(message);
+  }
+
+  #flush(all: boolean): void {
     this.#blocked = false;
     for (const [request, events] of this.#events) {
       for (let event = events.shift(); event !== undefined; event = events.shift()) {
         this.send(eventMessage(request, event));
-        if (this.#blocked) break;
+        if (this.#blocked && !all) break;
       }
       if (events.length === 0) this.#events.delete(request);
-      if (this.#blocked) return;
+      if (this.#blocked && !all) return;
     }
     for (let event = this.#workerEvents.shift(); event !== undefined; event = this.#workerEvents.shift()) {
       this.send({ type: "worker event", event });
-      if (this.#blocked) return;
+      if (this.#blocked && !all) return;
     }
     const workers = this.#workers;
     this.#workers = undefined;

@@ -82,7 +82,7 @@ export class Session {
   /** Says why nothing follows; it is the ending of all that run. The connection stays until the client, or we, are gone. */
   bye(error: GlimpseError): void {
     if (this.#state === "ended") return;
-    this.#outbox.send({ type: "bye", ...toFailure(error) });
+    this.#outbox.finish({ type: "bye", ...toFailure(error) });
     this.#end();
   }
 

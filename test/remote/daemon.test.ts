@@ -205,6 +205,16 @@ describe("a background orchestrator", () => {
     expect(isAlive(worker)).toBe(false);
     expect(readFileSync(daemons.place("idle").log, "utf8")).toContain("nobody was connected");
   });
+
+  test("that nobody can reach any more, because its socket was removed, ends when its last client has left", async () => {
+    const { transport } = await daemons.up({ name: "removed" });
+    const gone = daemons.gone("removed");
+    rmSync(daemons.place("removed").socket);
+    expect(await submit(transport, "normal 1").ending).toMatchObject({ type: "done" });
+    await transport.close();
+    await gone;
+    expect(readFileSync(daemons.place("removed").log, "utf8")).toContain("its socket was removed");
+  });
 });
 
 describe("a start", () => {

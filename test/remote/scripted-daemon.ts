@@ -14,9 +14,7 @@ await runDaemon({
   idleMs: line.idleMinutes * 60_000,
   signal: ending.signal,
   start: (onEvent, signal) => startScripted(load, { onEvent, signal }),
-  onBound: (outcome) => {
-    process.stdout.write(`${outcome}\n`);
-    return begin;
-  },
+  begin,
+  onBound: (outcome) => void process.stdout.write(`${outcome}\n`),
 });
 process.exit(0);

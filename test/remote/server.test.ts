@@ -284,7 +284,7 @@ describe("a client that does not read", () => {
   const TOKENS = 100_000;
   const PER_TURN = 500;
 
-  test("costs one event per request, gets every character later, and slows nobody", async () => {
+  test("has what waits for it joined, gets every character later, and slows nobody", async () => {
     const { transport, path, sockets } = await serve();
     const slow = new RawClient(path);
     slow.send(hello);
@@ -321,6 +321,25 @@ describe("a client that does not read", () => {
     const text = tokens.flatMap(({ parts }) => parts).map((part) => (part.kind === "text" ? part.text : "?"));
     expect(text.join("")).toBe(expected.map((token) => String.fromCharCode(97 + (token % 26))).join(""));
     expect(text.length).toBeLessThan(TOKENS / 10);
+    slow.socket.destroy();
+  });
+
+  test("gets what waits for it before it is told that the orchestrator has ended", async () => {
+    const { server, transport, path } = await serve();
+    const slow = new RawClient(path);
+    slow.send(hello);
+    await slow.until(({ type }) => type === "welcome");
+    slow.socket.pause();
+    slow.send({ ...submission("slow"), id: undefined, frames: undefined, type: "submit", request: "slow" });
+    const { emit } = await transport.request("slow");
+    for (let token = 0; token < TOKENS; token++) emit(letter("x", [token]));
+    emit(done());
+    server.bye(new GlimpseError("CONNECTION_LOST", "the end"));
+    slow.socket.resume();
+    await slow.until(({ type }) => type === "bye");
+    const events = slow.received.flatMap((message) => (message.type === "event" ? [message.event] : []));
+    expect(events.flatMap((event) => (event.type === "tokens" ? event.ids : []))).toHaveLength(TOKENS);
+    expect(events.at(-1)).toMatchObject({ type: "done" });
     slow.socket.destroy();
   });
 
