@@ -22,7 +22,8 @@ export const MAX_REQUEST_MEDIA_BYTES = 1024 * 1024 * 1024;
 
 const count = z.int().min(0);
 const requestId = z.string().min(1).max(64);
-const failure = errorSchema.pick({ code: true, message: true, hint: true, traceback: true });
+const retryAfter = { retryAfterMs: z.number().min(0).optional() };
+const failure = errorSchema.pick({ code: true, message: true, hint: true, traceback: true }).extend(retryAfter);
 
 // ---------------------------------------------------------------- program → background orchestrator
 
@@ -39,7 +40,6 @@ const helloSchema = z.strictObject({
 const submitSchema = generateSchema.pick({ messages: true, media: true, options: true }).extend({
   type: z.literal("submit"),
   request: requestId,
-  timeoutMs: z.number().min(0).optional(),
   queueTimeoutMs: z.number().min(0).optional(),
 });
 
@@ -158,7 +158,7 @@ export const requestEventSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("tokens"), ids: z.array(count), parts: z.array(partSchema) }),
   warningSchema.omit({ request: true, attempt: true }),
   doneSchema.omit({ request: true, attempt: true }).extend({ worker: workerInfoSchema.optional(), resumed: count }),
-  errorSchema.omit({ request: true, attempt: true }),
+  errorSchema.omit({ request: true, attempt: true }).extend(retryAfter),
 ]);
 
 /** `glimpse up`'s own words for what was asked for, without secrets. */

@@ -3,12 +3,12 @@ import type { Failure, FromBackground, WireRequestEvent } from "../../protocol/r
 import type { RequestEvent } from "../transport.ts";
 
 /** What of an error travels. `partial` does not: the client has gathered it. */
-export function toFailure({ code, message, hint, traceback }: GlimpseError): Failure {
-  return { code, message, hint, traceback };
+export function toFailure({ code, message, hint, traceback, retryAfterMs }: GlimpseError): Failure {
+  return { code, message, hint, traceback, retryAfterMs };
 }
 
-export function toError({ code, message, hint, traceback }: Failure): GlimpseError {
-  return new GlimpseError(code, message, { hint, traceback });
+export function toError({ code, message, ...details }: Failure): GlimpseError {
+  return new GlimpseError(code, message, details);
 }
 
 /** An event as a message for the client. */

@@ -86,8 +86,7 @@ describe("a client of the background orchestrator", () => {
       ],
       frames: [new Uint8Array([1, 2, 3]), new Uint8Array(), new Uint8Array([4])],
       options: { seed: 5, temperature: 0.5, stop: ["\n"] },
-      timeoutMs: 1500.5,
-      queueTimeoutMs: 20,
+      queueTimeoutMs: 20.5,
     });
     expect(await collect(await open(path), sent)).toEqual(events);
     const taken = (await transport.request("r")).submission;
@@ -96,7 +95,7 @@ describe("a client of the background orchestrator", () => {
 
   test("gets the error of a worker with all that it says", async () => {
     const { transport, path } = await serve();
-    const details = { hint: "Use a smaller one.", traceback: "Traceback (most recent call last)" };
+    const details = { hint: "Use a smaller one.", traceback: "Traceback (most recent call last)", retryAfterMs: 7.5 };
     const error = new GlimpseError("IMAGE_TOO_LARGE", "too large", details);
     transport.onSubmit = ({ emit }) => emit({ type: "error", error, media: 1 });
     const [event] = await collect(await open(path), submission("r"));
