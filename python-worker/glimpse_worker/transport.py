@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
@@ -26,6 +27,8 @@ from .protocol import (
     encode,
 )
 
+logger = logging.getLogger(__name__)
+
 LINGER_MS = 1000
 """How long the last messages may take to be delivered."""
 
@@ -41,7 +44,7 @@ class Transport:
 
     Messages leave in the order in which they were enqueued. `on_control` and `on_generate` are called on the
     thread that runs `serve` and must not block. A frame that is no message is answered with `fault`, and ends
-    `serve`.
+    `serve`; so does one that is too large to be received, for which ZeroMQ cuts the connection.
     """
 
     def __init__(self, control: str, data: str, *, on_control: OnControl, on_generate: OnGenerate) -> None:
@@ -89,6 +92,8 @@ class Transport:
             poller.register(source, zmq.POLLIN)
         while True:
             ready = dict(poller.poll())
+            if cut := _cut(control, data):
+                return self._lost(control, *cut)
             if self._awoken.fileno() in ready:
                 self._awoken.recv(4096)
             while not self._outbox.empty():
@@ -106,11 +111,30 @@ class Transport:
                 control.send(encode(Fault(reason="frame refused", message=str(error))))
                 return EXIT_FAILED
 
+    def _lost(self, control: Dealer, channel: str, limit: int) -> int:
+        message = f"the {channel} channel was cut, as by a frame of more than {limit} bytes"
+        logger.error("%s; the worker leaves", message)
+        if channel == "data":
+            control.send(encode(Fault(reason="frame refused", message=message)))
+        return EXIT_FAILED
+
+
+def _cut(control: Dealer, data: Dealer) -> tuple[Literal["control", "data"], int] | None:
+    """
+    The channel that has no connection any more, and its limit. One that is being made anew is none of these:
+    without a high-water mark it takes messages all the time, and sending would block for ever otherwise.
+    """
+    if not control.poll(0, zmq.POLLOUT):
+        return "control", MAX_HEADER_BYTES
+    if not data.poll(0, zmq.POLLOUT):
+        return "data", MAX_MEDIA_BYTES
+    return None
+
 
 def _connect(context: zmq.Context[Dealer], endpoint: str, max_frame_bytes: int) -> Dealer:
     dealer = context.socket(zmq.DEALER)
     dealer.linger = LINGER_MS
-    # A larger frame cuts the connection without a word, so the orchestrator has to refuse it first.
+    # A larger frame cuts the connection for good, so the orchestrator has to refuse it first.
     dealer.setsockopt(zmq.MAXMSGSIZE, max_frame_bytes)
     # No high-water mark, so that a send neither blocks nor drops: what the requests on board may still
     # generate bounds the queue, as the orchestrator bounds how many there are.
