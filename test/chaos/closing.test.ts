@@ -15,7 +15,7 @@ afterAll(async () => {
   expect(await census.leftovers()).toEqual([]);
 });
 
-const TIMES = 12;
+const TIMES = 8;
 
 test.each(seedsOr([1]))("closing at any moment ends every request once and leaves nothing: seed %i", (seed) =>
   withSeed(seed, async (random) => {
