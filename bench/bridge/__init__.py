@@ -1,1 +1,1 @@
-"""What the bridge between TypeScript and Python costs: peers of the programs in TypeScript beside this file."""
+"""What the bridge between TypeScript and Python costs: Python's side of the programs in TypeScript here."""

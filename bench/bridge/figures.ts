@@ -20,7 +20,9 @@ export function percentile(values: readonly number[], percent: number): number {
   return found;
 }
 
-export const median = (values: readonly number[]): number => percentile(values, 50);
+export function median(values: readonly number[]): number {
+  return (percentile(values, 50) - percentile(values.map((value) => -value), 50)) / 2;
+}
 
 export function row(name: string, values: readonly number[], unit: string, target?: Target): Row {
   return { name, middle: median(values), low: Math.min(...values), high: Math.max(...values), unit, target };

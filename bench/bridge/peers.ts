@@ -7,7 +7,7 @@ import { Dealer } from "zeromq";
 import { startOrchestrator } from "../../orchestrator/orchestrator.ts";
 import { packageRoot, workerSource } from "../../orchestrator/package-root.ts";
 import { resolvePython } from "../../orchestrator/python/resolve.ts";
-import type { Transport } from "../../orchestrator/transport.ts";
+import { Glimpse } from "../../sdk/client.ts";
 
 /** Python's side of the bench imports the worker's modules and those of test/gpu. */
 async function prepareEnvironment(): Promise<string> {
@@ -21,16 +21,17 @@ async function prepareEnvironment(): Promise<string> {
   return python;
 }
 
-/** Real worker processes with an engine of the bench: `worker.py` knows its name. */
-export async function startPeer(engine: string): Promise<Transport> {
+/** A real worker process with an engine of the bench: `worker.py` knows its name. */
+export async function startPeer(engine: string, device = "cpu"): Promise<Glimpse> {
   await prepareEnvironment();
-  return startOrchestrator({
+  const transport = await startOrchestrator({
     python: join(import.meta.dirname, "worker.sh"),
-    settings: { model: engine, device: "cpu", dtype: "auto", engine: { kind: "scripted", load: "normal" } },
+    settings: { model: engine, device, dtype: "auto", engine: { kind: "scripted", load: "normal" } },
     onEvent: (event) => {
       if (event.type === "log") console.error(event.line);
     },
   });
+  return new Glimpse(transport, { allowHosts: new Set() });
 }
 
 /** A process with a DEALER of pyzmq, and ours that it has connected to. */

@@ -11,20 +11,19 @@ import msgspec
 
 from glimpse_worker.engine.interface import Emit
 from glimpse_worker.engine.scripted import Scripted
+from glimpse_worker.media_keys import media_keys
 from glimpse_worker.protocol import (
-    Done,
     Frame,
     Generate,
     Ready,
     RequestKey,
     Start,
-    TextContent,
     TextPart,
-    Timing,
     Tokens,
     TokensItem,
-    Usage,
 )
+
+from .answer import answer, text_of
 
 SLOTS = 4
 TOKEN_ID = 27_456
@@ -43,7 +42,11 @@ class Stamps(msgspec.Struct, frozen=True):
     """The answer's last text, as JSON. Nanoseconds of CLOCK_MONOTONIC, which Node's hrtime reads too."""
 
     received: int
-    emitted: Sequence[int]
+    """When the request was there."""
+    emitted: Sequence[int] = ()
+    """When each message was given away."""
+    hashed: int = 0
+    """How long it took to name the pictures."""
 
 
 class Stamping:
@@ -51,14 +54,14 @@ class Stamping:
 
     def __init__(self, start: Start, emit: Emit) -> None:
         self._emit = emit
-        self._submitted: queue.SimpleQueue[tuple[Generate, int]] = queue.SimpleQueue()
+        self._submitted: queue.SimpleQueue[tuple[Generate, Sequence[Frame], int]] = queue.SimpleQueue()
         # What the orchestrator has to know of an engine without a model is the same for this one.
         self.ready: Ready = Scripted(start, SLOTS, emit).ready
         threading.Thread(target=self._run, name="engine", daemon=True).start()
 
     def submit(self, request: Generate, frames: Sequence[Frame]) -> None:
         received = time.monotonic_ns()
-        self._submitted.put((request, received))
+        self._submitted.put((request, frames, received))
 
     def cancel(self, key: RequestKey) -> None:
         """Its requests are short."""
@@ -68,8 +71,9 @@ class Stamping:
 
     def _run(self) -> None:
         while True:
-            request, received = self._submitted.get()
-            asked = msgspec.json.decode(_text(request), type=Asked)
+            request, frames, received = self._submitted.get()
+            hashed = _hash(frames)
+            asked = msgspec.json.decode(text_of(request), type=Asked)
             emitted = []
             for index in range(asked.tokens):
                 time.sleep(asked.pause_s)
@@ -78,36 +82,19 @@ class Stamping:
                 self._emit(message)
             # The last token has arrived by then, as the others had.
             time.sleep(asked.pause_s)
-            self._report(request, asked.tokens, Stamps(received, emitted))
+            stamps = Stamps(received, emitted, hashed)
+            answer(self._emit, request, msgspec.json.encode(stamps).decode(), asked.tokens)
 
-    def _report(self, request: Generate, tokens: int, stamps: Stamps) -> None:
-        text = TextPart(msgspec.json.encode(stamps).decode())
-        last = TokensItem(request=request.request, attempt=request.attempt, index=tokens, ids=[], parts=[text])
-        self._emit(Tokens(items=[last]))
-        self._emit(
-            Done(
-                request=request.request,
-                attempt=request.attempt,
-                finish_reason="stop",
-                usage=Usage(
-                    prompt_tokens=1,
-                    image_tokens=0,
-                    cached_tokens=0,
-                    cached_image_tokens=0,
-                    thinking_tokens=0,
-                    completion_tokens=tokens,
-                ),
-                timing=Timing(queue_ms=0, preprocess_ms=0, prefill_ms=0, decode_ms=0),
-            )
-        )
+
+def _hash(frames: Sequence[Frame]) -> int:
+    """How long it takes to name the pictures, as the engines do for their caches."""
+    begun = time.monotonic_ns()
+    for frame in frames:
+        media_keys("image", [frame], (1000, 1000), 2)
+    return time.monotonic_ns() - begun
 
 
 def token(request: str, attempt: int, index: int) -> TokensItem:
     return TokensItem(
         request=request, attempt=attempt, index=index, ids=[TOKEN_ID], parts=[TextPart(TOKEN_TEXT)]
     )
-
-
-def _text(request: Generate) -> str:
-    contents = (content for message in request.messages for content in message.content)
-    return "".join(content.text for content in contents if isinstance(content, TextContent))

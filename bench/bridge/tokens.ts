@@ -8,22 +8,16 @@
  */
 import { parseArgs } from "node:util";
 import type { Dealer } from "zeromq";
-import { Glimpse } from "../../sdk/client.ts";
+import type { Glimpse } from "../../sdk/client.ts";
 import { percentile, print, ratio, row } from "./figures.ts";
 import { startBare, startPeer } from "./peers.ts";
-
-interface Stamps {
-  received: number;
-  emitted: number[];
-}
+import { now, type Stamps } from "./stamps.ts";
 
 /** What one message with a token of this engine has on the wire. */
-const MESSAGE_BYTES = 122;
+const MESSAGE_BYTES = 120;
 const TOKEN_CHARACTERS = " word".length;
 /** The bare time is that of the system's own wake-ups. */
 const TARGET = { most: 1.5 };
-
-const now = () => Number(process.hrtime.bigint());
 
 /** Microseconds of each token on its way through the worker, the orchestrator and the SDK. */
 async function throughSdk(glm: Glimpse, tokens: number, pauseMs: number): Promise<number[]> {
@@ -70,7 +64,7 @@ const [tokens, repetitions, pauseMs] = [values.tokens, values.repetitions, value
 ];
 
 await using peer = await startBare();
-await using glm = new Glimpse(await startPeer("stamping"), { allowHosts: new Set() });
+await using glm = await startPeer("stamping");
 const ours: number[][] = [];
 const others: number[][] = [];
 await throughSdk(glm, tokens, 1);

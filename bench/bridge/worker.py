@@ -19,6 +19,11 @@ def load_engine(start: Start, progress: Progress, emit: Emit) -> Engine:
             from .stamping import Stamping
 
             return Stamping(start, emit)
+        case "embedded" | "9b":
+            progress("import", None, None)
+            from .endless import load_endless
+
+            return load_endless(start, progress, emit)
         case unknown:
             raise ValueError(f"the bench has no engine {unknown!r}")
 
