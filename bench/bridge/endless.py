@@ -11,9 +11,10 @@ import msgspec
 import torch
 
 from glimpse_worker.device import choose_device
-from glimpse_worker.engine.interface import Emit
+from glimpse_worker.engine.interface import Emit, Load
 from glimpse_worker.engine.paged.assembly import CPU, GPU
 from glimpse_worker.engine.paged.loading import keep_what_is_there
+from glimpse_worker.engine.pulse import Pulse
 from glimpse_worker.protocol import (
     DataFromWorker,
     Done,
@@ -21,6 +22,7 @@ from glimpse_worker.protocol import (
     Fault,
     Frame,
     Generate,
+    LoadingStage,
     Progress,
     Ready,
     RequestKey,
@@ -28,6 +30,7 @@ from glimpse_worker.protocol import (
     Tokens,
 )
 
+from ..captures import Captures
 from ..client import PATIENCE_S, Asked, message
 from ..course import KV_CACHE_BYTES
 from ..models import Subject, random_weights, trained
@@ -69,6 +72,14 @@ class Endless:
     @property
     def ready(self) -> Ready:
         return self._engine.ready
+
+    @property
+    def pulse(self) -> Pulse:
+        return self._engine.pulse
+
+    @property
+    def load(self) -> Load:
+        return self._engine.load
 
     def submit(self, request: Generate, frames: Sequence[Frame]) -> None:
         text = text_of(request)
@@ -135,7 +146,19 @@ class _Here:
 
 
 def load_endless(start: Start, progress: Progress, emit: Emit) -> Endless:
-    """`embedded` is the embedded model with its own weights, `9b` has random ones."""
+    """
+    `embedded` is the embedded model with its own weights, `9b` has random ones. The first process of a worker is
+    ready when all its CUDA graphs are captured; a later one as early as the shipped one.
+    """
     device = choose_device(start.device)
     subject = trained() if start.model == "embedded" else random_weights("9b", device, torch.bfloat16)
-    return Endless(subject, progress, emit)
+    captures = Captures()
+
+    def both(stage: LoadingStage, done: int | None, total: int | None) -> None:
+        progress(stage, done, total)
+        captures.progress(stage, done, total)
+
+    engine = Endless(subject, both, emit)
+    if device.type != "cpu" and start.generation == 1:
+        captures.wait()
+    return engine

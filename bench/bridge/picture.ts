@@ -11,7 +11,7 @@ import { parseArgs } from "node:util";
 import { Dealer } from "zeromq";
 import type { Glimpse } from "../../sdk/client.ts";
 import { print, ratio, row } from "./figures.ts";
-import { type Bare, startBare, startPeer } from "./peers.ts";
+import { type Bare, startBare, startPool } from "./peers.ts";
 import { now, type Stamps } from "./stamps.ts";
 
 const TARGET = { most: 1.5 };
@@ -69,7 +69,7 @@ const { values } = parseArgs({
 const [megabytes, repetitions] = [Number(values.megabytes), Number(values.repetitions)];
 
 await using peer = await startBare();
-await using glm = await startPeer("stamping");
+await using glm = await startPool("stamping");
 const ours: Sent[] = [];
 const others: Sent[] = [];
 const hashes: number[] = [];

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from glimpse_worker.engine.interface import Emit
+from glimpse_worker.engine.interface import Emit, Load
 from glimpse_worker.engine.scripted import Scripted
 from glimpse_worker.media_keys import media_keys
 from glimpse_worker.protocol import (
@@ -56,7 +56,10 @@ class Stamping:
         self._emit = emit
         self._submitted: queue.SimpleQueue[tuple[Generate, Sequence[Frame], int]] = queue.SimpleQueue()
         # What the orchestrator has to know of an engine without a model is the same for this one.
-        self.ready: Ready = Scripted(start, SLOTS, emit).ready
+        scripted = Scripted(start, SLOTS, emit)
+        self.ready: Ready = scripted.ready
+        self.pulse = scripted.pulse
+        self.load = Load(0, 0)
         threading.Thread(target=self._run, name="engine", daemon=True).start()
 
     def submit(self, request: Generate, frames: Sequence[Frame]) -> None:

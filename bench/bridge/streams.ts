@@ -10,7 +10,7 @@ import { parseArgs } from "node:util";
 import type { Glimpse } from "../../sdk/client.ts";
 import { newTexts, runBatch, tokensPerSecond } from "./batch.ts";
 import { print, ratio, row } from "./figures.ts";
-import { startPeer } from "./peers.ts";
+import { startPool } from "./peers.ts";
 
 const TARGET = { least: 0.97 };
 
@@ -38,7 +38,7 @@ const [streams, characters, newTokens, repetitions] = [
   values.repetitions,
 ].map(Number) as [number, number, number, number];
 
-await using glm = await startPeer(values.model, values.device);
+await using glm = await startPool(values.model, { device: values.device });
 const ours: number[] = [];
 const theirs: number[] = [];
 for (let turn = -1; turn < repetitions; turn++) {

@@ -10,7 +10,7 @@ import { parseArgs } from "node:util";
 import type { Dealer } from "zeromq";
 import type { Glimpse } from "../../sdk/client.ts";
 import { percentile, print, ratio, row } from "./figures.ts";
-import { startBare, startPeer } from "./peers.ts";
+import { startBare, startPool } from "./peers.ts";
 import { now, type Stamps } from "./stamps.ts";
 
 /** What one message with a token of this engine has on the wire. */
@@ -64,7 +64,7 @@ const [tokens, repetitions, pauseMs] = [values.tokens, values.repetitions, value
 ];
 
 await using peer = await startBare();
-await using glm = await startPeer("stamping");
+await using glm = await startPool("stamping");
 const ours: number[][] = [];
 const others: number[][] = [];
 await throughSdk(glm, tokens, 1);
