@@ -21,7 +21,14 @@ export function percentile(values: readonly number[], percent: number): number {
 }
 
 export function median(values: readonly number[]): number {
-  return (percentile(values, 50) - percentile(values.map((value) => -value), 50)) / 2;
+  return (
+    (percentile(values, 50) -
+      percentile(
+        values.map((value) => -value),
+        50,
+      )) /
+    2
+  );
 }
 
 export function row(name: string, values: readonly number[], unit: string, target?: Target): Row {
@@ -35,8 +42,9 @@ export function ratio(name: string, ours: readonly number[], others: readonly nu
 }
 
 export function print(title: string, rows: readonly Row[]): void {
-  const cells = (name: string, ...others: string[]) => name.padEnd(64) + others.map((it) => it.padStart(10)).join("");
-  console.log(`\n${cells(title, "median", "lowest", "highest", "", "target")}`);
+  const cells = (name: string, ...others: string[]) =>
+    name.padEnd(64) + others.map((it) => ` ${it.padStart(9)}`).join("");
+  console.log(`\n${title}\n${cells("", "median", "lowest", "highest", "", "target")}`);
   for (const { name, middle, low, high, unit, target } of rows) {
     console.log(cells(name, number(middle), number(low), number(high), unit, verdict(middle, target)));
   }
