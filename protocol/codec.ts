@@ -1,6 +1,7 @@
 import { Packr } from "msgpackr";
 import type { z } from "zod";
 import { GlimpseError } from "./errors.ts";
+import { isTokens } from "./is-tokens.ts";
 import { controlFromWorkerSchema, dataFromWorkerSchema } from "./messages.ts";
 import { refusePlainMsgpack } from "./plain-msgpack.ts";
 
@@ -36,12 +37,16 @@ function withoutUndefined(value: unknown): unknown {
 }
 
 export const decodeControl = decoder(controlFromWorkerSchema, "control");
-export const decodeData = decoder(dataFromWorkerSchema, "data");
+export const decodeData = decoder(dataFromWorkerSchema, "data", isTokens);
 
-/** A function that unpacks a frame of `channel` and throws PROTOCOL_ERROR for what is no message by `schema`. */
+/**
+ * A function that unpacks a frame of `channel` and throws PROTOCOL_ERROR for what is no message by `schema`. What
+ * `isPlainly` accepts is one: it is asked first, where the schema takes too long.
+ */
 export function decoder<Schema extends z.ZodType>(
   schema: Schema,
   channel: string,
+  isPlainly: (value: unknown) => value is z.output<Schema> = (_value): _value is z.output<Schema> => false,
 ): (frame: Uint8Array) => z.output<Schema> {
   const refusal = (reason: string) =>
     new GlimpseError("PROTOCOL_ERROR", `a frame on the ${channel} channel is not a message: ${reason}`);
@@ -51,7 +56,9 @@ export function decoder<Schema extends z.ZodType>(
     }
     const refused = refusePlainMsgpack(frame, LIMITS);
     if (refused !== undefined) throw refusal(refused);
-    const parsed = schema.safeParse(unpack(frame, refusal));
+    const value = unpack(frame, refusal);
+    if (isPlainly(value)) return value;
+    const parsed = schema.safeParse(value);
     if (parsed.success) return parsed.data;
     const issue = parsed.error.issues[0];
     throw refusal(`${issue?.path.join(".") || "type"}: ${issue?.message}`);
