@@ -9,14 +9,14 @@ import { GenerationStream } from "./stream.ts";
 const draining: Pick<Transport, "submit"> = {
   submit(_, onEvent) {
     const error = new GlimpseError("DISPOSED", "the client takes no more requests: it is draining", {
-      hint: "launch() starts a new one.",
+      hint: "launch() or connect() makes a new one.",
     });
     setImmediate(() => onEvent({ type: "error", error }));
     return { cancel: () => {} };
   },
 };
 
-/** A running model. Made by `launch()`; `close()` it, or declare it with `await using`. */
+/** A running model. Made by `launch()` or `connect()`; `close()` it, or declare it with `await using`. */
 export class Glimpse implements AsyncDisposable {
   readonly #transport: Transport;
   readonly #allowHosts: ReadonlySet<string>;
@@ -74,7 +74,7 @@ export class Glimpse implements AsyncDisposable {
 
   /**
    * Ends running requests with DISPOSED and the workers with them; resolves when no process is left, but for one that
-   * not even SIGKILL can end.
+   * not even SIGKILL can end. Of a client that `connect()` made, the workers stay.
    */
   close(): Promise<void> {
     return this.#transport.close();

@@ -35,7 +35,7 @@ export interface Limits {
 }
 
 export const defaultLimits: Limits = {
-  heartbeatMs: 1_000,
+  heartbeatMs: 2_000,
   helloMs: 60_000,
   loadingMs: 600_000,
   loadingSilenceMs: 120_000,
@@ -66,7 +66,7 @@ export function completeLimits(given: Partial<Limits> = {}): Limits {
   if (Number.isInteger(heartbeatMs) && heartbeatMs <= longest) return limits;
   const expected = `a whole number of at most a third of silenceMs (${silenceMs}) and loadingSilenceMs (${loadingSilenceMs})`;
   throw new GlimpseError("INVALID_REQUEST", `limits.heartbeatMs: expected ${expected}, got ${heartbeatMs}`, {
-    hint: "A worker that is silent for longer than these limits is ended.",
+    hint: "A worker that is silent for longer is ended: let its heartbeats come more often, or raise those limits.",
   });
 }
 
