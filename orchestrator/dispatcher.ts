@@ -39,7 +39,9 @@ export class Dispatcher {
   }
 
   remove(request: Request): void {
-    if (this.#queue.remove(request)) this.dispatchSoon();
+    if (!this.#queue.remove(request)) return;
+    this.dispatchSoon();
+    this.#tellPlaces();
   }
 
   /** Takes out all that wait. */

@@ -17,44 +17,6 @@ async function start(options: Partial<Omit<OrchestratorOptions, "settings">> & {
   return { transport, recorder };
 }
 
-test.each([
-  ["resume", "goes on after the tokens that it has", "resumed"],
-  ["restart", "begins again, and what was delivered does not come twice", "restarted"],
-] as const)('onWorkerLoss "%s": a streaming request %s', async (onWorkerLoss, _, outcome) => {
-  const { transport, recorder } = await start({ onWorkerLoss });
-  const streaming = submit(transport, "slow 60");
-  await streaming.tokens(30);
-  process.kill(pidOf(transport), "SIGKILL");
-  const waiting = submit(transport, "say hello");
-  expect(await streaming.ending).toMatchObject({
-    type: "done",
-    finishReason: "stop",
-    resumed: 1,
-    worker: { generation: 2 },
-  });
-  expect(await waiting.ending).toMatchObject({ type: "done" });
-  expect(textOf(streaming)).toBe("abcdefghijklmnopqrstuvwxyz".repeat(3).slice(0, 60));
-  expect(textOf(waiting)).toBe("hello");
-  expect(recorder.of("request").find(({ request }) => request === streaming.id)).toMatchObject({
-    outcome,
-    worker: "worker-0",
-    tokens: expect.any(Number),
-  });
-  await transport.close();
-});
-
-test('onWorkerLoss "fail": a streaming request ends by name, with what happened to the worker', async () => {
-  const { transport, recorder } = await start({ onWorkerLoss: "fail" });
-  const streaming = submit(transport, "slow 60");
-  await streaming.tokens(30);
-  process.kill(pidOf(transport), "SIGKILL");
-  expect(await streaming.ending).toMatchObject({
-    error: { code: "WORKER_LOST", retryable: true, message: expect.stringContaining("SIGKILL") },
-  });
-  expect(recorder.of("request")).toMatchObject([{ outcome: "failed" }]);
-  await transport.close();
-});
-
 test("where no worker can go on after another's tokens, a greedy request begins again and a sampled one fails", async () => {
   const pool = await poolThatCannotResume();
   await pool.start();
@@ -89,7 +51,7 @@ test("a step that hangs is reported with the stacks of the worker, which is repl
     cause: "hung",
     state: "stuck",
     exit: { kind: "signalled", signal: "SIGKILL" },
-    stacks: expect.stringMatching(/faults\.py.* in hang/),
+    stacks: expect.stringMatching(/line \d+ in hang\b/),
     running: [{ request: hanging.id, tokens: expect.any(Number) }],
   });
   expect(await other.ending).toMatchObject({ type: "done", resumed: 0 });
