@@ -76,7 +76,7 @@ test("a step that hangs is reported with the stacks of the worker, which is repl
   const { transport, recorder } = await start({
     workers: 2,
     onWorkerLoss: "fail",
-    limits: { stepMs: 400, dumpMs: 300 },
+    limits: { heartbeatMs: 100, stepMs: 400, dumpMs: 300 },
   });
   const hanging = submit(transport, "hang 3");
   await hanging.tokens(3);
@@ -89,7 +89,7 @@ test("a step that hangs is reported with the stacks of the worker, which is repl
     cause: "hung",
     state: "stuck",
     exit: { kind: "signalled", signal: "SIGKILL" },
-    stacks: expect.stringMatching(/scripted\.py.* in hang/),
+    stacks: expect.stringMatching(/faults\.py.* in hang/),
     running: [{ request: hanging.id, tokens: expect.any(Number) }],
   });
   expect(await other.ending).toMatchObject({ type: "done", resumed: 0 });
