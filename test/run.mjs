@@ -42,8 +42,8 @@ function runVitest() {
   return total({ passed: numPassedTests, failed: numFailedTests }, status);
 }
 
-/** Two processes share the tests by files, which share engines; each computes with one thread, not with all cores. */
-const inParallel = { args: ["-n", "2", "--dist", "loadfile"], env: { OMP_NUM_THREADS: "1" } };
+/** Two processes share the tests; who is done takes some of the other. Each computes with one thread. */
+const inParallel = { args: ["-n", "2", "--dist", "worksteal"], env: { OMP_NUM_THREADS: "1" } };
 
 function runPytest(directory, { args, env } = { args: [], env: {} }) {
   const report = join(reports, `${directory}.xml`);
