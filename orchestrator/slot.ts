@@ -56,6 +56,8 @@ export class Slot {
   #worker: Worker | undefined;
   #ready: ReadyMessage | undefined;
   #heartbeat: HeartbeatMessage | undefined;
+  /** Since when its heartbeats, and nothing else, say that nothing is on board although something is. */
+  #unawareSince: number | undefined;
   #exit: ExitReason | undefined;
   /** What the present worker said of its end, or what was found in what it sent. */
   #said: GlimpseError | undefined;
@@ -212,6 +214,7 @@ export class Slot {
   #spawn(generation: number): void {
     this.#ready = undefined;
     this.#heartbeat = undefined;
+    this.#unawareSince = undefined;
     this.#exit = undefined;
     this.#said = undefined;
     this.#worker = undefined;
@@ -222,7 +225,10 @@ export class Slot {
       { generation, python, env, leaveMs, killMs, settings: { ...settings, device, threads, heartbeatMs } },
       {
         onControl: (message) => this.#onControl(message),
-        onData: (message) => this.#listener.onData(this, message),
+        onData: (message) => {
+          this.#unawareSince = undefined;
+          this.#listener.onData(this, message);
+        },
         onLog: (log) => this.#listener.onEvent({ type: "log", worker: this.id, ...log }),
         onBabble: (error) => {
           this.#said = error;
@@ -258,7 +264,7 @@ export class Slot {
         return this.#onReady(message);
       case "heartbeat":
         this.#heartbeat = message;
-        return this.#tell({ type: "heartbeat", stepAgeMs: message.phase === "step" ? message.ageMs : undefined });
+        return this.#tell({ type: "heartbeat", stepAgeMs: this.#stepAgeMs(message) });
       case "failed": {
         this.#said = new GlimpseError(message.code, message.message, message);
         return this.#tell({ type: "gave up" });
@@ -270,6 +276,14 @@ export class Slot {
       default:
         return message satisfies never;
     }
+  }
+
+  /** A worker that knows of no request while some are on board has lost them: that is a step which nobody ends. */
+  #stepAgeMs({ phase, ageMs, running, waiting }: HeartbeatMessage): number | undefined {
+    if (running + waiting > 0 || this.board.isEmpty) this.#unawareSince = undefined;
+    else this.#unawareSince ??= performance.now();
+    if (phase === "step") return ageMs;
+    return this.#unawareSince === undefined ? undefined : performance.now() - this.#unawareSince;
   }
 
   #onReady(message: ReadyMessage): void {

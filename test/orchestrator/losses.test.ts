@@ -38,7 +38,7 @@ test("a step that hangs is reported with the stacks of the worker, which is repl
   const { transport, recorder } = await start({
     workers: 2,
     onWorkerLoss: "fail",
-    limits: { stepMs: 400, dumpMs: 300 },
+    limits: { heartbeatMs: 100, stepMs: 400, dumpMs: 300 },
   });
   const hanging = submit(transport, "hang 3");
   await hanging.tokens(3);

@@ -45,16 +45,10 @@ test("a request that waits hears its place once, however many before it leave at
   const running = Array.from({ length: 4 }, () => submit(transport, "slow 2000"));
   await Promise.all(running.map((watched) => watched.tokens(1)));
   const leaving = Array.from({ length: 999 }, () => submit(transport, "normal 1"));
-  let moved!: () => void;
-  const atTheFront = new Promise<void>((resolve) => {
-    moved = resolve;
-  });
-  const last = submit(transport, "normal 1", {}, {}, (event) => {
-    if (event.type === "queued" && event.position === 4) moved();
-  });
+  const last = submit(transport, "normal 1");
   await last.first;
   for (const { request } of leaving) request.cancel();
-  await atTheFront;
+  while (!placesOf(last).includes(4)) await new Promise((resolve) => setImmediate(resolve));
   for (const { request } of running) request.cancel();
   await Promise.all([...running, ...leaving, last].map((watched) => watched.ending));
   expect(placesOf(last)).toEqual([1003, 4, 0]);

@@ -1,7 +1,7 @@
-import type { GlimpseError } from "../../protocol/errors.ts";
-import { lostWorker, poisonRequest } from "../crash-report.ts";
-import type { CrashReport } from "../events.ts";
-import type { Continuation, Request } from "../request.ts";
+import type { GlimpseError } from "../protocol/errors.ts";
+import { lostWorker, poisonRequest } from "./crash-report.ts";
+import type { CrashReport } from "./events.ts";
+import type { Continuation, Request } from "./request.ts";
 
 export type OnWorkerLoss = "resume" | "restart" | "fail";
 
