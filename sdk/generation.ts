@@ -54,7 +54,8 @@ export class Generation {
         return [];
       case "box": {
         const [left = 0, top = 0, right = 0, bottom = 0] = part.box;
-        const box: Box = { image: part.image, box: [left, top, right, bottom] };
+        const place: Box = { image: part.image, box: [left, top, right, bottom] };
+        const box: Box = part.label === undefined ? place : { ...place, label: part.label };
         this.#boxes.push(box);
         return [{ type: "box", ...box }];
       }
