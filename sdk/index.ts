@@ -18,5 +18,6 @@ export type {
   VideoContent,
 } from "./request/input.ts";
 export type { GenerateOptions } from "./request/options.ts";
+export { type Preset, presets } from "./request/presets.ts";
 export type { Box, GenerateResult, PartialResult, StreamEvent, Timing, Warning } from "./result.ts";
 export type { GenerationStream } from "./stream.ts";

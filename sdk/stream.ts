@@ -8,6 +8,7 @@ import { Generation } from "./generation.ts";
 import type { GenerateInput } from "./request/input.ts";
 import { prepareRequest } from "./request/prepare.ts";
 import type { GenerateResult, StreamEvent } from "./result.ts";
+import { type EventIterator, textsOf } from "./text-stream.ts";
 
 /**
  * One running request. It was sent when it was made; it can be iterated once, for its events, and is not a promise, so
@@ -131,6 +132,14 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
     this.#settle.reject(complete);
   }
 
+  /**
+   * The answer as it comes, without thinking, tags and other events. It is the stream's one iteration: leaving its loop
+   * cancels, and it throws what the stream throws.
+   */
+  get textStream(): AsyncIterable<string> {
+    return { [Symbol.asyncIterator]: () => textsOf(this[Symbol.asyncIterator]()) };
+  }
+
   /** Whether this is the ending of the request: the first one is. */
   #end(): boolean {
     if (this.#ended) return false;
@@ -140,7 +149,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
     return true;
   }
 
-  [Symbol.asyncIterator](): AsyncIterator<StreamEvent, undefined> {
+  [Symbol.asyncIterator](): EventIterator {
     if (this.#iterated) {
       throw new GlimpseError("INVALID_REQUEST", "a stream can be iterated once, and this one has been", {
         hint: "Await its `result`, or call stream() again.",
