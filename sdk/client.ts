@@ -1,11 +1,14 @@
 import type { WorkerEvent, WorkerInfo } from "../orchestrator/events.ts";
 import type { Transport } from "../orchestrator/transport.ts";
+import { type Batch, makeBatch } from "./batch/batch.ts";
+import type { BatchOptions } from "./batch/options.ts";
+import type { ToInput } from "./batch/run.ts";
 import type { GenerateInput } from "./request/input.ts";
 import type { GenerateResult } from "./result.ts";
-import { GenerationStream } from "./stream.ts";
+import { type Client, GenerationStream } from "./stream.ts";
 
 /** A running model. Made by `launch()`; `close()` it, or declare it with `await using`. */
-export class Glimpse implements AsyncDisposable {
+export class Glimpse implements AsyncDisposable, Client {
   readonly #transport: Transport;
   readonly #allowHosts: ReadonlySet<string>;
 
@@ -22,6 +25,21 @@ export class Glimpse implements AsyncDisposable {
   /** Sends a request at once and returns a handle for its events, its result and its cancelling. Never throws. */
   stream(input: GenerateInput): GenerationStream {
     return new GenerationStream(this.#transport, input, this.#allowHosts);
+  }
+
+  /**
+   * Answers every item, many at once and over all workers, in bounded memory: `toInput` makes a request of an item, which
+   * may come from an array, a generator or an async iterable. Each item has its own result or error; the loop throws only
+   * for what ends all of it. Leaving the loop cancels what is under way. `options.journal` lets a run go on after an
+   * interruption.
+   * @throws GlimpseError INVALID_REQUEST for wrong arguments.
+   */
+  batch<Item>(
+    items: Iterable<Item> | AsyncIterable<Item>,
+    toInput: ToInput<Item>,
+    options?: BatchOptions<Item>,
+  ): Batch<Item> {
+    return makeBatch(this, items, toInput, options);
   }
 
   /** The workers as they are now. */

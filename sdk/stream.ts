@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import type { WorkerInfo } from "../orchestrator/events.ts";
 import { cancelledEarly } from "../orchestrator/request.ts";
 import type { RequestEvent, SubmittedRequest, Transport } from "../orchestrator/transport.ts";
 import { GlimpseError } from "../protocol/errors.ts";
@@ -9,6 +10,12 @@ import type { GenerateInput } from "./request/input.ts";
 import { prepareRequest } from "./request/prepare.ts";
 import type { GenerateResult, StreamEvent } from "./result.ts";
 import { type EventIterator, textsOf } from "./text-stream.ts";
+
+/** Whoever answers requests, as what is built on requests sees it. */
+export interface Client {
+  stream(input: GenerateInput): GenerationStream;
+  workers(): WorkerInfo[];
+}
 
 /**
  * One running request. It was sent when it was made; it can be iterated once, for its events, and is not a promise, so
