@@ -3,9 +3,14 @@ import type { Transport } from "../orchestrator/transport.ts";
 import { type Batch, makeBatch } from "./batch/batch.ts";
 import type { BatchOptions } from "./batch/options.ts";
 import type { ToInput } from "./batch/run.ts";
+import { Chat, type ChatOptions } from "./chat/chat.ts";
+import type { ImageSource, VideoRef } from "./media/image.ts";
 import type { GenerateInput } from "./request/input.ts";
 import type { GenerateResult } from "./result.ts";
 import { type Client, GenerationStream } from "./stream.ts";
+import type { OcrOptions, TaskOptions } from "./tasks/inputs.ts";
+import * as tasks from "./tasks/inputs.ts";
+import { type OcrResult, readPages } from "./tasks/ocr.ts";
 
 /** A running model. Made by `launch()`; `close()` it, or declare it with `await using`. */
 export class Glimpse implements AsyncDisposable, Client {
@@ -24,7 +29,7 @@ export class Glimpse implements AsyncDisposable, Client {
 
   /** Sends a request at once and returns a handle for its events, its result and its cancelling. Never throws. */
   stream(input: GenerateInput): GenerationStream {
-    return new GenerationStream(this.#transport, input, this.#allowHosts);
+    return this.#stream(input);
   }
 
   /**
@@ -40,6 +45,39 @@ export class Glimpse implements AsyncDisposable, Client {
     options?: BatchOptions<Item>,
   ): Batch<Item> {
     return makeBatch(this, items, toInput, options);
+  }
+
+  /** A conversation: it keeps its history, and each turn reuses what the engine has computed for those before it. */
+  chat(options: ChatOptions = {}): Chat {
+    return new Chat((input, onEnd) => this.#stream(input, onEnd), options);
+  }
+
+  /**
+   * Reads the text of a page, or of several: each in a request of its own, many at once. `format: "markdown"` keeps
+   * headings, lists and tables. Rejects with the error of the first page that fails.
+   */
+  ocr(pages: ImageSource | readonly ImageSource[], options: OcrOptions = {}): Promise<OcrResult> {
+    return readPages(this, pages, options);
+  }
+
+  /** One sentence about a picture or a video, as `text`. */
+  caption(media: ImageSource | VideoRef, options: TaskOptions = {}): Promise<GenerateResult> {
+    return this.generate(tasks.caption(media, options));
+  }
+
+  /** All that there is to say about a picture or a video, as `text`. */
+  describe(media: ImageSource | VideoRef, options: TaskOptions = {}): Promise<GenerateResult> {
+    return this.generate(tasks.describe(media, options));
+  }
+
+  /** Points at `what` in a picture, as `boxes`; a box that the model gives no label is labelled with `what`. */
+  async locate(picture: ImageSource, what: string, options: TaskOptions = {}): Promise<GenerateResult> {
+    const result = await this.generate(tasks.locate(picture, what, options));
+    return { ...result, boxes: result.boxes.map((box) => ({ ...box, label: box.label ?? what })) };
+  }
+
+  #stream(input: GenerateInput, onEnd?: (result?: GenerateResult) => void): GenerationStream {
+    return new GenerationStream(this.#transport, input, { allowHosts: this.#allowHosts, onEnd });
   }
 
   /** The workers as they are now. */

@@ -11,6 +11,9 @@ import { prepareRequest } from "./request/prepare.ts";
 import type { GenerateResult, StreamEvent } from "./result.ts";
 import { type EventIterator, textsOf } from "./text-stream.ts";
 
+/** Called before anybody else hears of the ending; without a result when the request failed. */
+type OnEnd = (result?: GenerateResult) => void;
+
 /** Whoever answers requests, as what is built on requests sees it. */
 export interface Client {
   stream(input: GenerateInput): GenerationStream;
@@ -33,6 +36,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
   #settle!: { resolve: (result: GenerateResult) => void; reject: (error: GlimpseError) => void };
   readonly #preparing = new AbortController();
   readonly #letGo: () => void;
+  readonly #onEnd: OnEnd | undefined;
   /** The stack of the call, which an error shows in the place of its own: that of the event loop helps nobody. */
   readonly #calledFrom: { stack?: string } = {};
   #request: SubmittedRequest | undefined;
@@ -41,7 +45,12 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
   #ended = false;
   #iterated = false;
 
-  constructor(transport: Transport, input: GenerateInput, allowHosts: ReadonlySet<string>) {
+  constructor(
+    transport: Transport,
+    input: GenerateInput,
+    { allowHosts, onEnd }: { allowHosts: ReadonlySet<string>; onEnd?: OnEnd | undefined },
+  ) {
+    this.#onEnd = onEnd;
     Error.captureStackTrace(this.#calledFrom, GenerationStream);
     const requestId = randomUUID();
     this.#generation = new Generation(requestId);
@@ -126,6 +135,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
 
   #finish(result: GenerateResult): void {
     if (!this.#end()) return;
+    this.#onEnd?.(result);
     this.#buffer.push({ type: "finish", result });
     this.#buffer.end();
     this.#settle.resolve(result);
@@ -135,6 +145,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
     if (!this.#end()) return;
     const complete = this.#generation.error(error, media);
     complete.stack = `${complete.name}: ${complete.message}\n${this.#calledFrom.stack?.split("\n").slice(1).join("\n")}`;
+    this.#onEnd?.();
     this.#buffer.fail(complete);
     this.#settle.reject(complete);
   }

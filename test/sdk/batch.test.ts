@@ -2,56 +2,9 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import type { RequestEvent, Submission, SubmittedRequest } from "../../orchestrator/transport.ts";
-import { GlimpseError } from "../../protocol/errors.ts";
 import type { BatchProgress } from "../../sdk/batch/progress.ts";
 import type { BatchItem } from "../../sdk/batch/run.ts";
-import { Glimpse } from "../../sdk/client.ts";
-import { done, MemoryTransport } from "./memory-transport.ts";
-
-type Respond = (text: string, emit: (event: RequestEvent) => void) => void;
-
-const say = (text: string): RequestEvent => ({ type: "tokens", ids: [1], parts: [{ kind: "text", text }] });
-const fail = (code: "GENERATION_FAILED" | "QUEUE_FULL" | "DISPOSED"): RequestEvent => ({
-  type: "error",
-  error: new GlimpseError(code, "as told", { retryAfterMs: 1 }),
-});
-
-const echo: Respond = (text, emit) => {
-  emit(say(text.toUpperCase()));
-  emit(done("stop"));
-};
-
-/** Answers each request by its prompt, in a later turn of the event loop; counts what is under way. */
-class AnsweringTransport extends MemoryTransport {
-  readonly respond: Respond;
-  readonly asked: string[] = [];
-  running = 0;
-  mostRunning = 0;
-
-  constructor(respond: Respond = echo) {
-    super();
-    this.respond = respond;
-  }
-
-  override submit(submission: Submission, emit: (event: RequestEvent) => void): SubmittedRequest {
-    const text = submission.messages.flatMap(({ content }) => content.map((one) => ("text" in one ? one.text : "")));
-    this.asked.push(text.join(""));
-    this.running += 1;
-    this.mostRunning = Math.max(this.running, this.mostRunning);
-    const counted = (event: RequestEvent): void => {
-      if (event.type === "done" || event.type === "error") this.running -= 1;
-      emit(event);
-    };
-    setImmediate(() => this.respond(text.join(""), counted));
-    return super.submit(submission, counted);
-  }
-}
-
-function client(respond?: Respond): { glm: Glimpse; transport: AnsweringTransport } {
-  const transport = new AnsweringTransport(respond);
-  return { glm: new Glimpse(transport, { allowHosts: new Set() }), transport };
-}
+import { client, echo, fail, type Respond } from "./answering-transport.ts";
 
 const ask = (prompt: string) => ({ prompt });
 const letters = [..."abcdefghij"];
