@@ -12,7 +12,7 @@ import type { OcrOptions, TaskOptions } from "./tasks/inputs.ts";
 import * as tasks from "./tasks/inputs.ts";
 import { type OcrResult, readPages } from "./tasks/ocr.ts";
 
-/** A running model. Made by `launch()`; `close()` it, or declare it with `await using`. */
+/** A running model. Made by `launch()` or `connect()`; `close()` it, or declare it with `await using`. */
 export class Glimpse implements AsyncDisposable, Client {
   readonly #transport: Transport;
   readonly #allowHosts: ReadonlySet<string>;
@@ -103,7 +103,10 @@ export class Glimpse implements AsyncDisposable, Client {
     return this.#transport.restart();
   }
 
-  /** Ends running requests with DISPOSED and the workers with them; resolves when no process is left. */
+  /**
+   * Ends running requests with DISPOSED and the workers with them; resolves when no process is left. Of a client that
+   * `connect()` made, the workers stay.
+   */
   close(): Promise<void> {
     return this.#transport.close();
   }

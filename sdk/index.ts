@@ -10,6 +10,7 @@ export type { BatchProgress } from "./batch/progress.ts";
 export type { BatchItem, ToInput } from "./batch/run.ts";
 export type { Chat, ChatOptions, TurnOptions } from "./chat/chat.ts";
 export type { Glimpse } from "./client.ts";
+export { type ConnectOptions, connect } from "./connect.ts";
 export { type DrawableBox, type DrawBoxesOptions, drawBoxes } from "./draw-boxes.ts";
 export { type LaunchOptions, launch } from "./launch.ts";
 export { type ImageRef, type ImageSource, image, type VideoInput, type VideoRef, video } from "./media/image.ts";

@@ -23,6 +23,8 @@ const expectations: [option: string, value: unknown, message: string][] = [
   ["stop", "", 'expected a string or an array of strings, none of them empty, got ""'],
   ["stop", ["a", ""], "expected a string or an array of strings, none of them empty, got an array"],
   ["stop", /x/, "expected a string or an array of strings, none of them empty, got a RegExp"],
+  ["timeoutMs", 0, "expected a whole number of milliseconds from 1 to 2147483647, got 0"],
+  ["queueTimeoutMs", 2 ** 31, "expected a whole number of milliseconds from 1 to 2147483647, got 2147483648"],
   ["signal", {}, "expected an AbortSignal, got an object"],
   ["signal", new AbortController(), "expected an AbortSignal, got an AbortController"],
 ];
@@ -52,6 +54,7 @@ describe("an option that does not exist is refused, and the one that was meant i
     ["image", "images"],
     ["message", "messages"],
     ["abortSignal", "signal"],
+    ["timeout", "timeoutMs"],
   ])("%s → %s", async (given, meant) => {
     expect(await failure(prepareUntyped({ prompt: "?", [given]: 1 }))).toMatchObject({
       code: "INVALID_REQUEST",
