@@ -5,6 +5,10 @@ import type { BatchOptions } from "./batch/options.ts";
 import type { ToInput } from "./batch/run.ts";
 import { Chat, type ChatOptions } from "./chat/chat.ts";
 import type { ImageSource, VideoRef } from "./media/image.ts";
+import { publishRequests } from "./observe/channels.ts";
+import { logRequests } from "./observe/lines.ts";
+import type { Log } from "./observe/logger.ts";
+import type { RequestObserver } from "./observe/observer.ts";
 import type { GenerateInput } from "./request/input.ts";
 import type { GenerateResult } from "./result.ts";
 import { type Client, GenerationStream } from "./stream.ts";
@@ -16,10 +20,12 @@ import { type OcrResult, readPages } from "./tasks/ocr.ts";
 export class Glimpse implements AsyncDisposable, Client {
   readonly #transport: Transport;
   readonly #allowHosts: ReadonlySet<string>;
+  readonly #observers: readonly RequestObserver[];
 
-  constructor(transport: Transport, options: { allowHosts: ReadonlySet<string> }) {
+  constructor(transport: Transport, { allowHosts, log }: { allowHosts: ReadonlySet<string>; log?: Log | undefined }) {
     this.#transport = transport;
-    this.#allowHosts = options.allowHosts;
+    this.#allowHosts = allowHosts;
+    this.#observers = log === undefined ? [publishRequests] : [publishRequests, logRequests(log)];
   }
 
   /** Sends a request and resolves with the whole result. Rejects with a GlimpseError, never with anything else. */
@@ -49,7 +55,7 @@ export class Glimpse implements AsyncDisposable, Client {
 
   /** A conversation: it keeps its history, and each turn reuses what the engine has computed for those before it. */
   chat(options: ChatOptions = {}): Chat {
-    return new Chat((input, onEnd) => this.#stream(input, onEnd), options);
+    return new Chat((input, observer) => this.#stream(input, observer), options);
   }
 
   /**
@@ -76,8 +82,9 @@ export class Glimpse implements AsyncDisposable, Client {
     return { ...result, boxes: result.boxes.map((box) => ({ ...box, label: box.label ?? what })) };
   }
 
-  #stream(input: GenerateInput, onEnd?: (result?: GenerateResult) => void): GenerationStream {
-    return new GenerationStream(this.#transport, input, { allowHosts: this.#allowHosts, onEnd });
+  #stream(input: GenerateInput, ...observers: RequestObserver[]): GenerationStream {
+    const context = { allowHosts: this.#allowHosts, observers: [...this.#observers, ...observers] };
+    return new GenerationStream(this.#transport, input, context);
   }
 
   /** The workers as they are now. */

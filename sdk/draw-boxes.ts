@@ -1,5 +1,4 @@
-import { type Drawing, runDrawBoxes } from "../orchestrator/python/draw-boxes.ts";
-import { resolvePython } from "../orchestrator/python/resolve.ts";
+import type { Drawing } from "../orchestrator/python/draw-boxes.ts";
 import { GlimpseError } from "../protocol/errors.ts";
 import { followSignal } from "./abort.ts";
 import { invalid, isRecord, refuseUnknownKeys } from "./invalid.ts";
@@ -48,6 +47,11 @@ export async function drawBoxes(
   const label = sourceLabel(source, "image");
   const { controller, release } = followSignal(options.signal, aborted);
   const { signal } = controller;
+  // Loaded by who draws: starting processes is not what every program needs.
+  const [{ runDrawBoxes }, { resolvePython }] = await Promise.all([
+    import("../orchestrator/python/draw-boxes.ts"),
+    import("../orchestrator/python/resolve.ts"),
+  ]);
   try {
     signal.throwIfAborted();
     const context = { allowHosts: parseAllowHosts(options.allowHosts ?? []), limits: fetchLimits, signal };

@@ -14,6 +14,16 @@ export { type ConnectOptions, connect } from "./connect.ts";
 export { type DrawableBox, type DrawBoxesOptions, drawBoxes } from "./draw-boxes.ts";
 export { type LaunchOptions, launch } from "./launch.ts";
 export { type ImageRef, type ImageSource, image, type VideoInput, type VideoRef, video } from "./media/image.ts";
+export type { ChannelMessages } from "./observe/channels.ts";
+export type { Logger, LogLevel, LogOptions } from "./observe/logger.ts";
+export type {
+  RequestEnd,
+  RequestFailure,
+  RequestFirstToken,
+  RequestStart,
+  RequestSubmit,
+  RequestWarning,
+} from "./observe/observer.ts";
 export type {
   Content,
   GenerateInput,

@@ -6,13 +6,11 @@ import { GlimpseError } from "../protocol/errors.ts";
 import { onAbort } from "./abort.ts";
 import { EventBuffer } from "./event-buffer.ts";
 import { Generation } from "./generation.ts";
+import type { RequestObserver } from "./observe/observer.ts";
 import type { GenerateInput } from "./request/input.ts";
-import { prepareRequest } from "./request/prepare.ts";
-import type { GenerateResult, StreamEvent } from "./result.ts";
+import { type PreparedRequest, prepareRequest } from "./request/prepare.ts";
+import type { GenerateResult, StreamEvent, Warning } from "./result.ts";
 import { type EventIterator, textsOf } from "./text-stream.ts";
-
-/** Called before anybody else hears of the ending; without a result when the request failed. */
-type OnEnd = (result?: GenerateResult) => void;
 
 /** Whoever answers requests, as what is built on requests sees it. */
 export interface Client {
@@ -36,7 +34,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
   #settle!: { resolve: (result: GenerateResult) => void; reject: (error: GlimpseError) => void };
   readonly #preparing = new AbortController();
   readonly #letGo: () => void;
-  readonly #onEnd: OnEnd | undefined;
+  readonly #observers: readonly RequestObserver[];
   /** The stack of the call, which an error shows in the place of its own: that of the event loop helps nobody. */
   readonly #calledFrom: { stack?: string } = {};
   #request: SubmittedRequest | undefined;
@@ -48,15 +46,17 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
   constructor(
     transport: Transport,
     input: GenerateInput,
-    { allowHosts, onEnd }: { allowHosts: ReadonlySet<string>; onEnd?: OnEnd | undefined },
+    { allowHosts, observers }: { allowHosts: ReadonlySet<string>; observers: readonly RequestObserver[] },
   ) {
-    this.#onEnd = onEnd;
+    this.#observers = observers;
     Error.captureStackTrace(this.#calledFrom, GenerationStream);
     const requestId = randomUUID();
     this.#generation = new Generation(requestId);
     this.result = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
+    const model = transport.workers().find((worker) => worker.model !== undefined)?.model;
+    for (const observer of observers) observer.started?.({ requestId, model });
     // Who only iterates sees the error in the loop.
     this.result.catch(() => {});
     // Anything else than a signal is refused with the other options.
@@ -79,6 +79,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
       });
       if (this.#ended) return;
       this.#generation.prepared(labels);
+      this.#tellSubmitted(prepared);
       this.#request = transport.submit({ id, ...prepared }, (event) => this.#onEvent(event));
     } catch (error) {
       this.#fail(
@@ -87,16 +88,22 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
     }
   }
 
+  #tellSubmitted({ options, frames }: Pick<PreparedRequest, "options" | "frames">): void {
+    const bytes = frames.reduce((sum, frame) => sum + frame.byteLength, 0);
+    const { requestId } = this.#generation;
+    for (const observer of this.#observers)
+      observer.submitted?.({ requestId, options, pictures: frames.length, bytes });
+  }
+
   #onEvent(event: RequestEvent): void {
     if (this.#ended) return;
     switch (event.type) {
       case "queued":
         return this.#buffer.push(event);
       case "tokens":
-        for (const part of this.#generation.tokens(event)) this.#buffer.push(part);
-        return;
+        return this.#take(event);
       case "warning":
-        return this.#buffer.push(this.#generation.warning(event));
+        return this.#warn(this.#generation.warning(event));
       case "done":
         return this.#finish(this.#generation.result(event));
       case "error":
@@ -104,6 +111,22 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
       default:
         return event satisfies never;
     }
+  }
+
+  #take(event: RequestEvent & { type: "tokens" }): void {
+    const { requestId, firstTokenMs: before } = this.#generation;
+    const events = this.#generation.tokens(event);
+    const { firstTokenMs } = this.#generation;
+    if (before === undefined && firstTokenMs !== undefined) {
+      for (const observer of this.#observers) observer.gotFirstToken?.({ requestId, firstTokenMs });
+    }
+    for (const part of events) this.#buffer.push(part);
+  }
+
+  #warn(warning: Warning): void {
+    const { requestId } = this.#generation;
+    for (const observer of this.#observers) observer.warned?.({ requestId, warning });
+    this.#buffer.push({ type: "warning", ...warning });
   }
 
   /** Frees the worker. `result` resolves with what there is, unless the request has ended already. */
@@ -135,7 +158,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
 
   #finish(result: GenerateResult): void {
     if (!this.#end()) return;
-    this.#onEnd?.(result);
+    for (const observer of this.#observers) observer.finished?.({ requestId: result.requestId, result });
     this.#buffer.push({ type: "finish", result });
     this.#buffer.end();
     this.#settle.resolve(result);
@@ -145,7 +168,8 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
     if (!this.#end()) return;
     const complete = this.#generation.error(error, media);
     complete.stack = `${complete.name}: ${complete.message}\n${this.#calledFrom.stack?.split("\n").slice(1).join("\n")}`;
-    this.#onEnd?.();
+    const { requestId } = this.#generation;
+    for (const observer of this.#observers) observer.failed?.({ requestId, error: complete });
     this.#buffer.fail(complete);
     this.#settle.reject(complete);
   }

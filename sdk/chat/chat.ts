@@ -1,5 +1,6 @@
 import { GlimpseError } from "../../protocol/errors.ts";
 import { invalid, isRecord } from "../invalid.ts";
+import type { RequestObserver } from "../observe/observer.ts";
 import type { Content, GenerateInput, Message } from "../request/input.ts";
 import type { GenerateOptions } from "../request/options.ts";
 import type { GenerateResult } from "../result.ts";
@@ -17,8 +18,7 @@ export interface ChatOptions extends Omit<GenerateOptions, "signal"> {
 /** Options that hold for this turn, and the pictures or the video that come before its text. */
 export type TurnOptions = GenerateOptions & TurnMedia;
 
-/** Sends a request; `onEnd` is called before anybody else hears of its ending, without a result when it failed. */
-export type SendRequest = (input: GenerateInput, onEnd: (result?: GenerateResult) => void) => GenerationStream;
+export type SendRequest = (input: GenerateInput, observer: RequestObserver) => GenerationStream;
 
 /**
  * A conversation. Its history has the answers without their thinking, as the model's authors ask, so that each turn begins
@@ -62,9 +62,15 @@ export class Chat {
     const turn = userTurn(prompt, { images, video });
     this.#running = true;
     const input = { ...this.#options, ...withoutUndefined(own), messages: [...this.#messages, turn] };
-    return this.#sendRequest(input, (result) => {
-      this.#running = false;
-      if (result !== undefined) this.#remember(turn, result);
+    // An observer hears of the ending before the caller, who may send the next turn at once.
+    return this.#sendRequest(input, {
+      finished: ({ result }) => {
+        this.#running = false;
+        this.#remember(turn, result);
+      },
+      failed: () => {
+        this.#running = false;
+      },
     });
   }
 

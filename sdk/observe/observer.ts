@@ -1,0 +1,26 @@
+import type { GlimpseError } from "../../protocol/errors.ts";
+import type { WireOptions } from "../../protocol/messages.ts";
+import type { GenerateResult, PartialResult, Warning } from "../result.ts";
+
+/** `model` is undefined before the first worker is ready. */
+export type RequestStart = { requestId: string; model: string | undefined };
+/** The options as the worker gets them, with the seed; how many pictures and video frames, and their bytes. */
+export type RequestSubmit = { requestId: string; options: WireOptions; pictures: number; bytes: number };
+/** Milliseconds from the call. */
+export type RequestFirstToken = { requestId: string; firstTokenMs: number };
+export type RequestWarning = { requestId: string; warning: Warning };
+export type RequestEnd = { requestId: string; result: GenerateResult };
+export type RequestFailure = { requestId: string; error: GlimpseError<PartialResult> };
+
+/**
+ * Hears what becomes of requests, before their callers do. After `started` comes either `finished` or `failed`, once; what
+ * lies between may not come.
+ */
+export interface RequestObserver {
+  started?(event: RequestStart): void;
+  submitted?(event: RequestSubmit): void;
+  gotFirstToken?(event: RequestFirstToken): void;
+  warned?(event: RequestWarning): void;
+  finished?(event: RequestEnd): void;
+  failed?(event: RequestFailure): void;
+}
