@@ -6,6 +6,7 @@ import { pathToFileURL } from "node:url";
 import { expect, test } from "vitest";
 import { embeddedModel, packageRoot } from "../../orchestrator/package-root.ts";
 import { errorCodes } from "../../protocol/errors.ts";
+import { renderApi } from "./api-reference.ts";
 
 const read = (path: string) => readFileSync(join(packageRoot, path), "utf8");
 
@@ -50,6 +51,10 @@ test("the example of a receipt prints what the picture says", () => {
     "  total      10.50",
   ];
   expect(run("examples/receipt.ts")).toBe(`${lines.join("\n")}\n`);
+});
+
+test("docs/API.md is what the sources say", () => {
+  expect(read("docs/API.md"), "npx tsx test/docs/api-reference.ts writes it").toBe(renderApi());
 });
 
 test("docs/ERRORS.md lists every code with its meaning", () => {
