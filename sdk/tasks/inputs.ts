@@ -33,7 +33,8 @@ export function describe(media: ImageSource | VideoRef, options: TaskOptions = {
 
 /** Points at `what` with boxes, in the words of the model's authors: greedy, as there is one right answer. */
 export function locate(picture: ImageSource, what: string, options: TaskOptions = {}): GenerateInput {
-  return ask(picture, `Help me to locate ${what} in the image and give me its bounding boxes.`, greedy(options));
+  const words = `Please pinpoint the bounding box [[x1,y1,x2,y2], …] in the image as per the given description. ${what}`;
+  return ask(picture, words, greedy(options));
 }
 
 function ask(media: ImageSource | VideoRef, words: string, options: TaskOptions): GenerateInput {
