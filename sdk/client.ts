@@ -1,5 +1,6 @@
 import type { WorkerEvent, WorkerInfo } from "../orchestrator/events.ts";
 import type { Transport } from "../orchestrator/transport.ts";
+import { GlimpseError } from "../protocol/errors.ts";
 import { type Batch, makeBatch } from "./batch/batch.ts";
 import type { BatchOptions } from "./batch/options.ts";
 import type { ToInput } from "./batch/run.ts";
@@ -16,11 +17,25 @@ import type { OcrOptions, TaskOptions } from "./tasks/inputs.ts";
 import * as tasks from "./tasks/inputs.ts";
 import { type OcrResult, readPages } from "./tasks/ocr.ts";
 
+/** Takes nothing any more. */
+const draining: Pick<Transport, "submit"> = {
+  submit(_, onEvent) {
+    const error = new GlimpseError("DISPOSED", "the client takes no more requests: it is draining", {
+      hint: "launch() or connect() makes a new one.",
+    });
+    setImmediate(() => onEvent({ type: "error", error }));
+    return { cancel: () => {} };
+  },
+};
+
 /** A running model. Made by `launch()` or `connect()`; `close()` it, or declare it with `await using`. */
 export class Glimpse implements AsyncDisposable, Client {
   readonly #transport: Transport;
   readonly #allowHosts: ReadonlySet<string>;
   readonly #observers: readonly RequestObserver[];
+  /** For each request whose input is still being read. */
+  readonly #reading = new Set<Promise<void>>();
+  #draining = false;
 
   constructor(transport: Transport, { allowHosts, log }: { allowHosts: ReadonlySet<string>; log?: Log | undefined }) {
     this.#transport = transport;
@@ -83,8 +98,16 @@ export class Glimpse implements AsyncDisposable, Client {
   }
 
   #stream(input: GenerateInput, ...observers: RequestObserver[]): GenerationStream {
-    const context = { allowHosts: this.#allowHosts, observers: [...this.#observers, ...observers] };
-    return new GenerationStream(this.#transport, input, context);
+    const transport = this.#draining ? draining : this.#transport;
+    let onSent!: () => void;
+    const sent = new Promise<void>((resolve) => {
+      onSent = resolve;
+    });
+    this.#reading.add(sent);
+    void sent.then(() => this.#reading.delete(sent));
+    const model = this.workers().find((worker) => worker.model !== undefined)?.model;
+    const told = [...this.#observers, ...observers];
+    return new GenerationStream(transport, input, { allowHosts: this.#allowHosts, model, observers: told, onSent });
   }
 
   /** The workers as they are now. */
@@ -98,21 +121,24 @@ export class Glimpse implements AsyncDisposable, Client {
   }
 
   /** Takes no more requests, which fail as DISPOSED, and resolves when all that it has taken have ended. */
-  drain(): Promise<void> {
-    return this.#transport.drain();
+  async drain(): Promise<void> {
+    this.#draining = true;
+    await Promise.all(this.#reading);
+    await this.#transport.drain();
   }
 
   /**
    * Replaces every worker by a new process, one after the other. Each finishes what it has; no request is lost, and
-   * others are taken meanwhile. Rejects when a worker does not come back; those after it stay as they are.
+   * others are taken meanwhile. One that was given up (state `failed`) is tried again. Rejects when a worker does not
+   * come back; those after it stay as they are.
    */
   restart(): Promise<void> {
     return this.#transport.restart();
   }
 
   /**
-   * Ends running requests with DISPOSED and the workers with them; resolves when no process is left. Of a client that
-   * `connect()` made, the workers stay.
+   * Ends running requests with DISPOSED and the workers with them; resolves when no process is left, but for one that
+   * not even SIGKILL can end. Of a client that `connect()` made, the workers stay.
    */
   close(): Promise<void> {
     return this.#transport.close();

@@ -18,6 +18,15 @@ export interface Client {
   workers(): WorkerInfo[];
 }
 
+export interface RequestContext {
+  allowHosts: ReadonlySet<string>;
+  /** What the workers run, if that is known yet. */
+  model: string | undefined;
+  observers: readonly RequestObserver[];
+  /** Called when the transport has the request, or never will have. */
+  onSent: () => void;
+}
+
 /**
  * One running request. It was sent when it was made; it can be iterated once, for its events, and is not a promise, so
  * an async function may return it. Leaving the loop early cancels the request.
@@ -43,11 +52,8 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
   #ended = false;
   #iterated = false;
 
-  constructor(
-    transport: Transport,
-    input: GenerateInput,
-    { allowHosts, observers }: { allowHosts: ReadonlySet<string>; observers: readonly RequestObserver[] },
-  ) {
+  constructor(transport: Pick<Transport, "submit">, input: GenerateInput, context: RequestContext) {
+    const { allowHosts, model, observers, onSent } = context;
     this.#observers = observers;
     Error.captureStackTrace(this.#calledFrom, GenerationStream);
     const requestId = randomUUID();
@@ -55,18 +61,24 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
     this.result = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
-    const model = transport.workers().find((worker) => worker.model !== undefined)?.model;
     for (const observer of observers) observer.started?.({ requestId, model });
     // Who only iterates sees the error in the loop.
     this.result.catch(() => {});
     // Anything else than a signal is refused with the other options.
     const signal = input?.signal instanceof AbortSignal ? input.signal : undefined;
     this.#letGo = signal === undefined ? () => {} : onAbort(signal, () => this.#abort(signal.reason));
-    if (signal?.aborted) this.#abort(signal.reason);
-    else void this.#run(transport, requestId, input, allowHosts);
+    if (signal?.aborted) {
+      this.#abort(signal.reason);
+      onSent();
+    } else void this.#run(transport, requestId, input, allowHosts).then(onSent);
   }
 
-  async #run(transport: Transport, id: string, input: GenerateInput, allowHosts: ReadonlySet<string>): Promise<void> {
+  async #run(
+    transport: Pick<Transport, "submit">,
+    id: string,
+    input: GenerateInput,
+    allowHosts: ReadonlySet<string>,
+  ): Promise<void> {
     try {
       const { labels, ...prepared } = await prepareRequest(input, {
         allowHosts,
