@@ -91,6 +91,9 @@ test("every link of the pages leads to a file", () => {
     "docs/ARCHITECTURE.md",
     "docs/BACKGROUND.md",
     "docs/WORKERS.md",
+    "docs/API.md",
+    "docs/CLIENTS.md",
+    "docs/SDK.md",
     "docs/ERRORS.md",
   ];
   for (const page of pages) {

@@ -112,9 +112,13 @@ describe("a worker that dies", () => {
 
   test("by kill -9 is thrown as WORKER_LOST", async () => {
     const stream = glm.stream({ prompt: "slow 2000" });
-    const pid = pidOf(transport);
+    let pid: number | undefined;
     const loop = async () => {
-      for await (const event of stream) if (event.type === "thinking") process.kill(pid, "SIGKILL");
+      for await (const event of stream) {
+        if (event.type !== "thinking" || pid !== undefined) continue;
+        pid = pidOf(transport);
+        process.kill(pid, "SIGKILL");
+      }
     };
     const failure = await failureOf(loop());
     expect(failure).toMatchObject({ code: "WORKER_LOST", message: expect.stringContaining("SIGKILL") });
