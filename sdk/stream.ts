@@ -6,7 +6,7 @@ import { GlimpseError } from "../protocol/errors.ts";
 import { onAbort } from "./abort.ts";
 import { EventBuffer } from "./event-buffer.ts";
 import { Generation } from "./generation.ts";
-import type { RequestObserver } from "./observe/observer.ts";
+import { allOf, type RequestObserver } from "./observe/observer.ts";
 import type { GenerateInput } from "./request/input.ts";
 import { type PreparedRequest, prepareRequest } from "./request/prepare.ts";
 import type { GenerateResult, StreamEvent, Warning } from "./result.ts";
@@ -43,7 +43,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
   #settle!: { resolve: (result: GenerateResult) => void; reject: (error: GlimpseError) => void };
   readonly #preparing = new AbortController();
   readonly #letGo: () => void;
-  readonly #observers: readonly RequestObserver[];
+  readonly #observer: Required<RequestObserver>;
   /** The stack of the call, which an error shows in the place of its own: that of the event loop helps nobody. */
   readonly #calledFrom: { stack?: string } = {};
   #request: SubmittedRequest | undefined;
@@ -54,14 +54,14 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
 
   constructor(transport: Pick<Transport, "submit">, input: GenerateInput, context: RequestContext) {
     const { allowHosts, model, observers, onSent } = context;
-    this.#observers = observers;
+    this.#observer = allOf(observers);
     Error.captureStackTrace(this.#calledFrom, GenerationStream);
     const requestId = randomUUID();
     this.#generation = new Generation(requestId);
     this.result = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
-    for (const observer of observers) observer.started?.({ requestId, model });
+    this.#observer.started({ requestId, model });
     // Who only iterates sees the error in the loop.
     this.result.catch(() => {});
     // Anything else than a signal is refused with the other options.
@@ -103,8 +103,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
   #tellSubmitted({ options, frames }: Pick<PreparedRequest, "options" | "frames">): void {
     const bytes = frames.reduce((sum, frame) => sum + frame.byteLength, 0);
     const { requestId } = this.#generation;
-    for (const observer of this.#observers)
-      observer.submitted?.({ requestId, options, pictures: frames.length, bytes });
+    this.#observer.submitted({ requestId, options, pictures: frames.length, bytes });
   }
 
   #onEvent(event: RequestEvent): void {
@@ -130,14 +129,13 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
     const events = this.#generation.tokens(event);
     const { firstTokenMs } = this.#generation;
     if (before === undefined && firstTokenMs !== undefined) {
-      for (const observer of this.#observers) observer.gotFirstToken?.({ requestId, firstTokenMs });
+      this.#observer.gotFirstToken({ requestId, firstTokenMs });
     }
     for (const part of events) this.#buffer.push(part);
   }
 
   #warn(warning: Warning): void {
-    const { requestId } = this.#generation;
-    for (const observer of this.#observers) observer.warned?.({ requestId, warning });
+    this.#observer.warned({ requestId: this.#generation.requestId, warning });
     this.#buffer.push({ type: "warning", ...warning });
   }
 
@@ -170,7 +168,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
 
   #finish(result: GenerateResult): void {
     if (!this.#end()) return;
-    for (const observer of this.#observers) observer.finished?.({ requestId: result.requestId, result });
+    this.#observer.finished({ requestId: result.requestId, result });
     this.#buffer.push({ type: "finish", result });
     this.#buffer.end();
     this.#settle.resolve(result);
@@ -180,8 +178,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
     if (!this.#end()) return;
     const complete = this.#generation.error(error, media);
     complete.stack = `${complete.name}: ${complete.message}\n${this.#calledFrom.stack?.split("\n").slice(1).join("\n")}`;
-    const { requestId } = this.#generation;
-    for (const observer of this.#observers) observer.failed?.({ requestId, error: complete });
+    this.#observer.failed({ requestId: this.#generation.requestId, error: complete });
     this.#buffer.fail(complete);
     this.#settle.reject(complete);
   }

@@ -46,6 +46,14 @@ export function checkBatchOptions(options: unknown): void {
   check("signal", signal, signal instanceof AbortSignal, "an AbortSignal");
 }
 
+/** What the journal knows an item by. @throws GlimpseError INVALID_REQUEST when that is no string. */
+export function keyOf<Item>(options: BatchOptions<Item>, item: Item, index: number): string {
+  const key = options.key?.(item, index) ?? (item instanceof URL ? item.href : item);
+  if (typeof key === "string") return key;
+  const hint = "With a journal, pass key: (item) => a string that names it.";
+  throw invalid(`batch(): key of item ${index}`, "a string", key, hint);
+}
+
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }

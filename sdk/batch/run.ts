@@ -1,12 +1,11 @@
 import { setTimeout } from "node:timers/promises";
 import { GlimpseError } from "../../protocol/errors.ts";
 import { onAbort } from "../abort.ts";
-import { describe } from "../invalid.ts";
 import type { GenerateInput } from "../request/input.ts";
 import type { GenerateResult } from "../result.ts";
 import type { Client, GenerationStream } from "../stream.ts";
 import { Journal } from "./journal.ts";
-import type { BatchOptions } from "./options.ts";
+import { type BatchOptions, keyOf } from "./options.ts";
 import { Outbox } from "./outbox.ts";
 import { ProgressCount } from "./progress.ts";
 
@@ -123,7 +122,7 @@ export class BatchRun<Item> implements AsyncIterator<BatchItem<Item>, undefined>
   /** Never rejects: what concerns more than this item stops the batch. */
   async #answer(item: Item, index: number): Promise<BatchItem<Item>> {
     try {
-      const key = this.#journal === undefined ? "" : this.#keyOf(item, index);
+      const key = this.#journal === undefined ? "" : keyOf(this.#task.options, item, index);
       if (this.#journal?.has(key)) {
         return { ok: true, index, item, result: await this.#journal.read(key), fromJournal: true };
       }
@@ -153,15 +152,6 @@ export class BatchRun<Item> implements AsyncIterator<BatchItem<Item>, undefined>
         this.#streams.delete(stream);
       }
     }
-  }
-
-  #keyOf(item: Item, index: number): string {
-    const key = this.#task.options.key?.(item, index) ?? (item instanceof URL ? item.href : item);
-    if (typeof key === "string") return key;
-    const what = `batch(): key: expected a string for item ${index}, got ${describe(key)}`;
-    throw new GlimpseError("INVALID_REQUEST", what, {
-      hint: "With a journal, pass key: (item) => a string that names it.",
-    });
   }
 
   #report(ending: BatchItem<Item>): void {

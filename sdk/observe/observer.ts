@@ -17,10 +17,22 @@ export type RequestFailure = { requestId: string; error: GlimpseError<PartialRes
  * lies between may not come.
  */
 export interface RequestObserver {
-  started?(event: RequestStart): void;
-  submitted?(event: RequestSubmit): void;
-  gotFirstToken?(event: RequestFirstToken): void;
-  warned?(event: RequestWarning): void;
-  finished?(event: RequestEnd): void;
-  failed?(event: RequestFailure): void;
+  started?: (event: RequestStart) => void;
+  submitted?: (event: RequestSubmit) => void;
+  gotFirstToken?: (event: RequestFirstToken) => void;
+  warned?: (event: RequestWarning) => void;
+  finished?: (event: RequestEnd) => void;
+  failed?: (event: RequestFailure) => void;
+}
+
+/** One observer for many, told in their order. */
+export function allOf(observers: readonly RequestObserver[]): Required<RequestObserver> {
+  return {
+    started: (event) => observers.forEach((observer) => observer.started?.(event)),
+    submitted: (event) => observers.forEach((observer) => observer.submitted?.(event)),
+    gotFirstToken: (event) => observers.forEach((observer) => observer.gotFirstToken?.(event)),
+    warned: (event) => observers.forEach((observer) => observer.warned?.(event)),
+    finished: (event) => observers.forEach((observer) => observer.finished?.(event)),
+    failed: (event) => observers.forEach((observer) => observer.failed?.(event)),
+  };
 }

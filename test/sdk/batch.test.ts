@@ -269,7 +269,7 @@ describe("a journal", () => {
     const toInput = ({ id }: { id: number }) => ({ prompt: `n${id}` });
     const refused = await collect(glm.batch(items, toInput, { journal }));
     expect(refused[0]).toMatchObject({
-      error: { message: "batch(): key: expected a string for item 0, got an object" },
+      error: { message: "batch(): key of item 0: expected a string, got an object" },
     });
     await collect(glm.batch(items, toInput, { journal, key: ({ id }) => `${id}` }));
     expect(lines().map((line) => JSON.parse(line).key)).toEqual(["1", "2"]);
