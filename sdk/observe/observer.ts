@@ -27,12 +27,15 @@ export interface RequestObserver {
 
 /** One observer for many, told in their order. */
 export function allOf(observers: readonly RequestObserver[]): Required<RequestObserver> {
+  const each = (tell: (observer: RequestObserver) => void): void => {
+    for (const observer of observers) tell(observer);
+  };
   return {
-    started: (event) => observers.forEach((observer) => observer.started?.(event)),
-    submitted: (event) => observers.forEach((observer) => observer.submitted?.(event)),
-    gotFirstToken: (event) => observers.forEach((observer) => observer.gotFirstToken?.(event)),
-    warned: (event) => observers.forEach((observer) => observer.warned?.(event)),
-    finished: (event) => observers.forEach((observer) => observer.finished?.(event)),
-    failed: (event) => observers.forEach((observer) => observer.failed?.(event)),
+    started: (event) => each((observer) => observer.started?.(event)),
+    submitted: (event) => each((observer) => observer.submitted?.(event)),
+    gotFirstToken: (event) => each((observer) => observer.gotFirstToken?.(event)),
+    warned: (event) => each((observer) => observer.warned?.(event)),
+    finished: (event) => each((observer) => observer.finished?.(event)),
+    failed: (event) => each((observer) => observer.failed?.(event)),
   };
 }
