@@ -99,6 +99,8 @@ export interface WorkerInfo {
   engine: ReadyMessage["engine"] | undefined;
   dtype: string | undefined;
   contextLength: number | undefined;
+  /** How many requests it takes at once. */
+  slots: number | undefined;
   /** How many tokens the KV cache holds, of all requests together; undefined for an engine that has none. */
   kvCacheTokens: number | undefined;
   versions: Readonly<Record<string, string>> | undefined;

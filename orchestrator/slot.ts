@@ -150,6 +150,7 @@ export class Slot {
       engine: ready?.engine,
       dtype: ready?.dtype,
       contextLength: ready?.contextLength,
+      slots: ready?.slots,
       kvCacheTokens: ready?.kvCacheTokens,
       versions: ready?.versions,
     };

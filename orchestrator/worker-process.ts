@@ -147,7 +147,7 @@ function exitReason(code: number | null, signal: NodeJS.Signals | null): ExitRea
   return signal === null ? { kind: "exited", code: code ?? 0 } : { kind: "signalled", signal };
 }
 
-function workerEnvironment(): NodeJS.ProcessEnv {
+export function workerEnvironment(): NodeJS.ProcessEnv {
   const inherited = process.env["PYTHONPATH"];
   return {
     PYTHONPATH: inherited ? `${workerSource}${delimiter}${inherited}` : workerSource,

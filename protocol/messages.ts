@@ -217,6 +217,8 @@ export const partSchema = z.discriminatedUnion("kind", [
     kind: z.literal("box"),
     image: count,
     box: z.array(z.number()).length(4),
+    /** What the model calls it, where it says so. */
+    label: z.string().min(1).optional(),
   }),
 ]);
 

@@ -96,6 +96,7 @@ const absentInfo = {
   engine: undefined,
   dtype: undefined,
   contextLength: undefined,
+  slots: undefined,
   kvCacheTokens: undefined,
   versions: undefined,
 };
@@ -115,6 +116,7 @@ export const workerInfoSchema = z
     engine: readySchema.shape.engine.optional(),
     dtype: z.string().optional(),
     contextLength: count.optional(),
+    slots: count.optional(),
     kvCacheTokens: count.optional(),
     versions: readySchema.shape.versions.optional(),
   })

@@ -1,9 +1,21 @@
 import type { WorkerEvent, WorkerInfo } from "../orchestrator/events.ts";
 import type { Transport } from "../orchestrator/transport.ts";
 import { GlimpseError } from "../protocol/errors.ts";
+import { type Batch, makeBatch } from "./batch/batch.ts";
+import type { BatchOptions } from "./batch/options.ts";
+import type { ToInput } from "./batch/run.ts";
+import { Chat, type ChatOptions } from "./chat/chat.ts";
+import type { ImageSource, VideoRef } from "./media/image.ts";
+import { publishRequests } from "./observe/channels.ts";
+import { logRequests } from "./observe/lines.ts";
+import type { Log } from "./observe/logger.ts";
+import type { RequestObserver } from "./observe/observer.ts";
 import type { GenerateInput } from "./request/input.ts";
 import type { GenerateResult } from "./result.ts";
-import { GenerationStream } from "./stream.ts";
+import { type Client, GenerationStream } from "./stream.ts";
+import type { OcrOptions, TaskOptions } from "./tasks/inputs.ts";
+import * as tasks from "./tasks/inputs.ts";
+import { type OcrResult, readPages } from "./tasks/ocr.ts";
 
 /** Takes nothing any more. */
 const draining: Pick<Transport, "submit"> = {
@@ -17,16 +29,18 @@ const draining: Pick<Transport, "submit"> = {
 };
 
 /** A running model. Made by `launch()` or `connect()`; `close()` it, or declare it with `await using`. */
-export class Glimpse implements AsyncDisposable {
+export class Glimpse implements AsyncDisposable, Client {
   readonly #transport: Transport;
   readonly #allowHosts: ReadonlySet<string>;
+  readonly #observers: readonly RequestObserver[];
   /** For each request whose input is still being read. */
   readonly #reading = new Set<Promise<void>>();
   #draining = false;
 
-  constructor(transport: Transport, options: { allowHosts: ReadonlySet<string> }) {
+  constructor(transport: Transport, { allowHosts, log }: { allowHosts: ReadonlySet<string>; log?: Log | undefined }) {
     this.#transport = transport;
-    this.#allowHosts = options.allowHosts;
+    this.#allowHosts = allowHosts;
+    this.#observers = log === undefined ? [publishRequests] : [publishRequests, logRequests(log)];
   }
 
   /** Sends a request and resolves with the whole result. Rejects with a GlimpseError, never with anything else. */
@@ -36,6 +50,54 @@ export class Glimpse implements AsyncDisposable {
 
   /** Sends a request at once and returns a handle for its events, its result and its cancelling. Never throws. */
   stream(input: GenerateInput): GenerationStream {
+    return this.#stream(input);
+  }
+
+  /**
+   * Answers every item, many at once and over all workers, in bounded memory: `toInput` makes a request of an item, which
+   * may come from an array, a generator or an async iterable. Each item has its own result or error; the loop throws only
+   * for what ends all of it. Leaving the loop cancels what is under way. `options.journal` lets a run go on after an
+   * interruption.
+   * @throws GlimpseError INVALID_REQUEST for wrong arguments.
+   */
+  batch<Item>(
+    items: Iterable<Item> | AsyncIterable<Item>,
+    toInput: ToInput<Item>,
+    options?: BatchOptions<Item>,
+  ): Batch<Item> {
+    return makeBatch(this, items, toInput, options);
+  }
+
+  /** A conversation: it keeps its history, and each turn reuses what the engine has computed for those before it. */
+  chat(options: ChatOptions = {}): Chat {
+    return new Chat((input, observer) => this.#stream(input, observer), options);
+  }
+
+  /**
+   * Reads the text of a page, or of several: each in a request of its own, many at once. `format: "markdown"` keeps
+   * headings, lists and tables. Rejects with the error of the first page that fails.
+   */
+  ocr(pages: ImageSource | readonly ImageSource[], options: OcrOptions = {}): Promise<OcrResult> {
+    return readPages(this, pages, options);
+  }
+
+  /** One sentence about a picture or a video, as `text`. */
+  caption(media: ImageSource | VideoRef, options: TaskOptions = {}): Promise<GenerateResult> {
+    return this.generate(tasks.caption(media, options));
+  }
+
+  /** All that there is to say about a picture or a video, as `text`. */
+  describe(media: ImageSource | VideoRef, options: TaskOptions = {}): Promise<GenerateResult> {
+    return this.generate(tasks.describe(media, options));
+  }
+
+  /** Points at `what` in a picture, as `boxes`; a box that the model gives no label is labelled with `what`. */
+  async locate(picture: ImageSource, what: string, options: TaskOptions = {}): Promise<GenerateResult> {
+    const result = await this.generate(tasks.locate(picture, what, options));
+    return { ...result, boxes: result.boxes.map((box) => ({ ...box, label: box.label ?? what })) };
+  }
+
+  #stream(input: GenerateInput, ...observers: RequestObserver[]): GenerationStream {
     const transport = this.#draining ? draining : this.#transport;
     let onSent!: () => void;
     const sent = new Promise<void>((resolve) => {
@@ -43,7 +105,9 @@ export class Glimpse implements AsyncDisposable {
     });
     this.#reading.add(sent);
     void sent.then(() => this.#reading.delete(sent));
-    return new GenerationStream(transport, input, { allowHosts: this.#allowHosts, onSent });
+    const model = this.workers().find((worker) => worker.model !== undefined)?.model;
+    const told = [...this.#observers, ...observers];
+    return new GenerationStream(transport, input, { allowHosts: this.#allowHosts, model, observers: told, onSent });
   }
 
   /** The workers as they are now. */

@@ -5,8 +5,10 @@ import { GlimpseError } from "../protocol/errors.ts";
 import { Glimpse } from "./client.ts";
 import { describe, invalid, isRecord, refuseUnknownKeys } from "./invalid.ts";
 import { parseAllowHosts } from "./media/allow-hosts.ts";
+import { workerListeners } from "./observe/lines.ts";
+import { type LogOptions, logShape, makeLog } from "./observe/logger.ts";
 
-export interface ConnectOptions {
+export interface ConnectOptions extends LogOptions {
   /** Which one, as in `glimpse up --name`. Default: "default". */
   name?: string | undefined;
   /** Private or local `host:port`s that picture URLs may point at. Default: none. */
@@ -19,6 +21,7 @@ export interface ConnectOptions {
 const shape = {
   name: z.string().describe("the name of a background orchestrator"),
   allowHosts: z.array(z.string()).describe('an array of "host:port"'),
+  ...logShape,
   signal: z.instanceof(AbortSignal).describe("an AbortSignal"),
 } satisfies { [Name in keyof ConnectOptions]-?: z.ZodType<ConnectOptions[Name]> };
 
@@ -41,6 +44,7 @@ function checkOptions(options: unknown): z.output<typeof optionsSchema> {
  */
 export async function connect(options: ConnectOptions = {}): Promise<Glimpse> {
   const { name, signal, ...checked } = checkOptions(options);
+  const log = makeLog(checked);
   const allowHosts = parseAllowHosts(checked.allowHosts ?? []);
   const { transport } = await attach(placeOf(name), signal);
   try {
@@ -49,5 +53,6 @@ export async function connect(options: ConnectOptions = {}): Promise<Glimpse> {
     await transport.close();
     throw error;
   }
-  return new Glimpse(transport, { allowHosts });
+  for (const listener of workerListeners(log)) transport.subscribe(listener);
+  return new Glimpse(transport, { allowHosts, log });
 }

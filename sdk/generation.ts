@@ -9,12 +9,13 @@ export type Ending = Omit<RequestEvent & { type: "done" }, "type">;
 
 /** Gathers what one request generates. Knows no promise and no socket. */
 export class Generation {
-  readonly #requestId: string;
+  readonly requestId: string;
   /** Drawn, until the request names its own. */
   seed = randomInt(2 ** 32);
   readonly #calledAt = performance.now();
   #preparedMs = 0;
-  #firstTokenMs: number | undefined;
+  /** From the call; undefined before the first token. */
+  firstTokenMs: number | undefined;
   #labels: readonly string[] = [];
   #text = "";
   #thinking = "";
@@ -24,7 +25,7 @@ export class Generation {
   readonly #warnings: Warning[] = [];
 
   constructor(requestId: string) {
-    this.#requestId = requestId;
+    this.requestId = requestId;
   }
 
   /** `labels` name the media, so that messages of the worker can say which one they mean. */
@@ -34,7 +35,7 @@ export class Generation {
   }
 
   tokens({ ids, parts }: { ids: readonly number[]; parts: readonly Part[] }): StreamEvent[] {
-    if (ids.length > 0) this.#firstTokenMs ??= performance.now() - this.#calledAt;
+    if (ids.length > 0) this.firstTokenMs ??= performance.now() - this.#calledAt;
     for (const id of ids) this.#tokenIds.push(id);
     return parts.flatMap((part) => this.#part(part));
   }
@@ -54,7 +55,8 @@ export class Generation {
         return [];
       case "box": {
         const [left = 0, top = 0, right = 0, bottom = 0] = part.box;
-        const box: Box = { image: part.image, box: [left, top, right, bottom] };
+        const place: Box = { image: part.image, box: [left, top, right, bottom] };
+        const box: Box = part.label === undefined ? place : { ...place, label: part.label };
         this.#boxes.push(box);
         return [{ type: "box", ...box }];
       }
@@ -63,16 +65,16 @@ export class Generation {
     }
   }
 
-  warning({ code, message, media }: RequestEvent & { type: "warning" }): StreamEvent {
+  warning({ code, message, media }: RequestEvent & { type: "warning" }): Warning {
     const warning: Warning = { code, message: this.#naming(message, media) };
     this.#warnings.push(warning);
-    return { type: "warning", ...warning };
+    return warning;
   }
 
   /** The same error with the name of the medium at fault, and with what there is. */
   error(error: GlimpseError, media?: number): GlimpseError<PartialResult> {
     const { code, hint, retryAfterMs, traceback, cause } = error;
-    const details = { hint, retryAfterMs, traceback, cause, requestId: this.#requestId, partial: this.partial() };
+    const details = { hint, retryAfterMs, traceback, cause, requestId: this.requestId, partial: this.partial() };
     return new GlimpseError(code, this.#naming(error.message, media), details);
   }
 
@@ -88,7 +90,7 @@ export class Generation {
       boxes: [...this.#boxes],
       raw: this.#raw,
       tokenIds: [...this.#tokenIds],
-      requestId: this.#requestId,
+      requestId: this.requestId,
       seed: this.seed,
       warnings: [...this.#warnings],
     };
@@ -103,7 +105,7 @@ export class Generation {
       timing: {
         queueMs: timing.queueMs,
         preprocessMs: this.#preparedMs + timing.preprocessMs,
-        firstTokenMs: this.#firstTokenMs,
+        firstTokenMs: this.firstTokenMs,
         totalMs: performance.now() - this.#calledAt,
         tokensPerSecond: decoded > 0 && timing.decodeMs > 0 ? (decoded * 1000) / timing.decodeMs : undefined,
       },

@@ -4,10 +4,26 @@ export type { OnWorkerLoss } from "../orchestrator/failover.ts";
 export type { Limits } from "../orchestrator/supervision/limits.ts";
 export { type ErrorCode, errorCodes, GlimpseError, type GlimpseErrorDetails } from "../protocol/errors.ts";
 export type { Device, Dtype, FinishReason, Usage, WarningCode } from "../protocol/messages.ts";
+export type { Batch } from "./batch/batch.ts";
+export type { BatchOptions } from "./batch/options.ts";
+export type { BatchProgress } from "./batch/progress.ts";
+export type { BatchItem, ToInput } from "./batch/run.ts";
+export type { Chat, ChatOptions, TurnOptions } from "./chat/chat.ts";
 export type { Glimpse } from "./client.ts";
 export { type ConnectOptions, connect } from "./connect.ts";
+export { type DrawableBox, type DrawBoxesOptions, drawBoxes } from "./draw-boxes.ts";
 export { type LaunchOptions, launch } from "./launch.ts";
 export { type ImageRef, type ImageSource, image, type VideoInput, type VideoRef, video } from "./media/image.ts";
+export type { ChannelMessages } from "./observe/channels.ts";
+export type { Logger, LogLevel, LogOptions } from "./observe/logger.ts";
+export type {
+  RequestEnd,
+  RequestFailure,
+  RequestFirstToken,
+  RequestStart,
+  RequestSubmit,
+  RequestWarning,
+} from "./observe/observer.ts";
 export type {
   Content,
   GenerateInput,
@@ -19,5 +35,9 @@ export type {
   VideoContent,
 } from "./request/input.ts";
 export type { GenerateOptions } from "./request/options.ts";
+export { type Preset, presets } from "./request/presets.ts";
 export type { Box, GenerateResult, PartialResult, StreamEvent, Timing, Warning } from "./result.ts";
 export type { GenerationStream } from "./stream.ts";
+export type { OcrOptions, TaskOptions } from "./tasks/inputs.ts";
+export * as tasks from "./tasks/inputs.ts";
+export type { OcrPage, OcrResult } from "./tasks/ocr.ts";

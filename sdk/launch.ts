@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { WorkerEvent } from "../orchestrator/events.ts";
 import type { OnWorkerLoss } from "../orchestrator/failover.ts";
 import { embeddedModel } from "../orchestrator/package-root.ts";
+import { Subscribers } from "../orchestrator/subscribers.ts";
 import { defaultLimits, type Limits } from "../orchestrator/supervision/limits.ts";
 import type { Transport } from "../orchestrator/transport.ts";
 import { GlimpseError } from "../protocol/errors.ts";
@@ -9,8 +10,10 @@ import { type Dtype, dtypeSchema, type EngineChoice } from "../protocol/messages
 import { Glimpse } from "./client.ts";
 import { describe, invalid, isRecord, refuseUnknownKeys } from "./invalid.ts";
 import { parseAllowHosts } from "./media/allow-hosts.ts";
+import { workerListeners } from "./observe/lines.ts";
+import { type LogOptions, logShape, makeLog } from "./observe/logger.ts";
 
-export interface LaunchOptions {
+export interface LaunchOptions extends LogOptions {
   /** A directory with a Glm4v checkpoint, or its id on the Hugging Face hub. Default: the embedded model. */
   model?: string | undefined;
   /** Branch, tag or commit of an id. Default: main. */
@@ -91,6 +94,7 @@ const shape = {
   kvCacheMemoryBytes: z.int().min(1).describe("a whole number of at least 1"),
   python: z.string().min(1).describe("the path or name of a Python interpreter"),
   allowHosts: z.array(z.string()).describe('an array of "host:port"'),
+  ...logShape,
   signal: z.instanceof(AbortSignal).describe("an AbortSignal"),
   onEvent: z.custom<(event: WorkerEvent) => void>((value) => typeof value === "function").describe("a function"),
 } satisfies { [Name in keyof LaunchOptions]-?: z.ZodType<LaunchOptions[Name]> };
@@ -132,7 +136,11 @@ function refuseSpreading({ engine = "paged", gpusPerWorker = 1 }: LaunchOptions)
 export async function launch(options: LaunchOptions = {}): Promise<Glimpse> {
   const checked = checkLaunchOptions(options);
   const allowHosts = parseAllowHosts(checked.allowHosts ?? []);
-  return new Glimpse(await startTransport(checked), { allowHosts });
+  const log = makeLog(checked);
+  const heard = new Subscribers();
+  for (const listener of [...workerListeners(log), ...(checked.onEvent ? [checked.onEvent] : [])]) heard.add(listener);
+  const transport = await startTransport({ ...checked, onEvent: (event) => heard.tell(event) });
+  return new Glimpse(transport, { allowHosts, log });
 }
 
 /** What `launch()` does before there is a client. Rejects as it does. */

@@ -5,6 +5,8 @@ export interface Box {
   image: number;
   /** Left, top, right, bottom in pixels of the original picture, after its EXIF orientation. */
   box: readonly [left: number, top: number, right: number, bottom: number];
+  /** What the model calls it, where it answers in JSON that names it. */
+  label?: string | undefined;
 }
 
 /** Something that the caller should know although the request goes on. */

@@ -1,13 +1,31 @@
 import { randomUUID } from "node:crypto";
+import type { WorkerInfo } from "../orchestrator/events.ts";
 import { cancelledEarly } from "../orchestrator/request.ts";
 import type { RequestEvent, SubmittedRequest, Transport } from "../orchestrator/transport.ts";
 import { GlimpseError } from "../protocol/errors.ts";
 import { onAbort } from "./abort.ts";
 import { EventBuffer } from "./event-buffer.ts";
 import { Generation } from "./generation.ts";
+import { allOf, type RequestObserver } from "./observe/observer.ts";
 import type { GenerateInput } from "./request/input.ts";
-import { prepareRequest } from "./request/prepare.ts";
-import type { GenerateResult, StreamEvent } from "./result.ts";
+import { type PreparedRequest, prepareRequest } from "./request/prepare.ts";
+import type { GenerateResult, StreamEvent, Warning } from "./result.ts";
+import { type EventIterator, textsOf } from "./text-stream.ts";
+
+/** Whoever answers requests, as what is built on requests sees it. */
+export interface Client {
+  stream(input: GenerateInput): GenerationStream;
+  workers(): WorkerInfo[];
+}
+
+export interface RequestContext {
+  allowHosts: ReadonlySet<string>;
+  /** What the workers run, if that is known yet. */
+  model: string | undefined;
+  observers: readonly RequestObserver[];
+  /** Called when the transport has the request, or never will have. */
+  onSent: () => void;
+}
 
 /**
  * One running request. It was sent when it was made; it can be iterated once, for its events, and is not a promise, so
@@ -25,6 +43,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
   #settle!: { resolve: (result: GenerateResult) => void; reject: (error: GlimpseError) => void };
   readonly #preparing = new AbortController();
   readonly #letGo: () => void;
+  readonly #observer: Required<RequestObserver>;
   /** The stack of the call, which an error shows in the place of its own: that of the event loop helps nobody. */
   readonly #calledFrom: { stack?: string } = {};
   #request: SubmittedRequest | undefined;
@@ -33,18 +52,16 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
   #ended = false;
   #iterated = false;
 
-  /** `onSent` is called when the transport has the request, or never will have. */
-  constructor(
-    transport: Pick<Transport, "submit">,
-    input: GenerateInput,
-    { allowHosts, onSent }: { allowHosts: ReadonlySet<string>; onSent: () => void },
-  ) {
+  constructor(transport: Pick<Transport, "submit">, input: GenerateInput, context: RequestContext) {
+    const { allowHosts, model, observers, onSent } = context;
+    this.#observer = allOf(observers);
     Error.captureStackTrace(this.#calledFrom, GenerationStream);
     const requestId = randomUUID();
     this.#generation = new Generation(requestId);
     this.result = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
+    this.#observer.started({ requestId, model });
     // Who only iterates sees the error in the loop.
     this.result.catch(() => {});
     // Anything else than a signal is refused with the other options.
@@ -74,6 +91,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
       });
       if (this.#ended) return;
       this.#generation.prepared(labels);
+      this.#tellSubmitted(prepared);
       this.#request = transport.submit({ id, ...prepared }, (event) => this.#onEvent(event));
     } catch (error) {
       this.#fail(
@@ -82,16 +100,21 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
     }
   }
 
+  #tellSubmitted({ options, frames }: Pick<PreparedRequest, "options" | "frames">): void {
+    const bytes = frames.reduce((sum, frame) => sum + frame.byteLength, 0);
+    const { requestId } = this.#generation;
+    this.#observer.submitted({ requestId, options, pictures: frames.length, bytes });
+  }
+
   #onEvent(event: RequestEvent): void {
     if (this.#ended) return;
     switch (event.type) {
       case "queued":
         return this.#buffer.push(event);
       case "tokens":
-        for (const part of this.#generation.tokens(event)) this.#buffer.push(part);
-        return;
+        return this.#take(event);
       case "warning":
-        return this.#buffer.push(this.#generation.warning(event));
+        return this.#warn(this.#generation.warning(event));
       case "done":
         return this.#finish(this.#generation.result(event));
       case "error":
@@ -99,6 +122,21 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
       default:
         return event satisfies never;
     }
+  }
+
+  #take(event: RequestEvent & { type: "tokens" }): void {
+    const { requestId, firstTokenMs: before } = this.#generation;
+    const events = this.#generation.tokens(event);
+    const { firstTokenMs } = this.#generation;
+    if (before === undefined && firstTokenMs !== undefined) {
+      this.#observer.gotFirstToken({ requestId, firstTokenMs });
+    }
+    for (const part of events) this.#buffer.push(part);
+  }
+
+  #warn(warning: Warning): void {
+    this.#observer.warned({ requestId: this.#generation.requestId, warning });
+    this.#buffer.push({ type: "warning", ...warning });
   }
 
   /** Frees the worker. `result` resolves with what there is, unless the request has ended already. */
@@ -130,6 +168,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
 
   #finish(result: GenerateResult): void {
     if (!this.#end()) return;
+    this.#observer.finished({ requestId: result.requestId, result });
     this.#buffer.push({ type: "finish", result });
     this.#buffer.end();
     this.#settle.resolve(result);
@@ -139,8 +178,17 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
     if (!this.#end()) return;
     const complete = this.#generation.error(error, media);
     complete.stack = `${complete.name}: ${complete.message}\n${this.#calledFrom.stack?.split("\n").slice(1).join("\n")}`;
+    this.#observer.failed({ requestId: this.#generation.requestId, error: complete });
     this.#buffer.fail(complete);
     this.#settle.reject(complete);
+  }
+
+  /**
+   * The answer as it comes, without thinking, tags and other events. It is the stream's one iteration: leaving its loop
+   * cancels, and it throws what the stream throws.
+   */
+  get textStream(): AsyncIterable<string> {
+    return { [Symbol.asyncIterator]: () => textsOf(this[Symbol.asyncIterator]()) };
   }
 
   /** Whether this is the ending of the request: the first one is. */
@@ -152,7 +200,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
     return true;
   }
 
-  [Symbol.asyncIterator](): AsyncIterator<StreamEvent, undefined> {
+  [Symbol.asyncIterator](): EventIterator {
     if (this.#iterated) {
       throw new GlimpseError("INVALID_REQUEST", "a stream can be iterated once, and this one has been", {
         hint: "Await its `result`, or call stream() again.",

@@ -1,18 +1,25 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { checkPackage, createPackageFromTarballData } from "@arethetypeswrong/core";
 import { execa } from "execa";
+import { publint } from "publint";
+import { formatMessage } from "publint/utils";
+import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { packageRoot } from "../orchestrator/package-root.ts";
 
 /** An empty project that has installed the packed package, and is no checkout. */
 let project: string;
+/** The package as it would be published. */
+let tarball: string;
 
 beforeAll(async () => {
   project = mkdtempSync(join(tmpdir(), "glimpse-project-"));
   const packed = await execa("npm", ["pack", "--pack-destination", project], { cwd: packageRoot });
   // The build prints before it.
-  const filename = packed.stdout.trim().split("\n").at(-1);
+  const filename = packed.stdout.trim().split("\n").at(-1) ?? "";
+  tarball = join(project, filename);
   writeFileSync(join(project, "package.json"), JSON.stringify({ name: "a-project", private: true, type: "module" }));
   await execa("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", `./${filename}`], { cwd: project });
 }, 180_000);
@@ -52,6 +59,51 @@ describe("the package, installed in an empty project", () => {
     const { stdout, stderr } = await inProject(process.execPath, ["--input-type=module", "--eval", code]);
     expect(stderr).toBe("");
     expect(stdout).toBe("function,function,function,function");
+  });
+
+  test("can be loaded with require(), too", async () => {
+    const code =
+      'const { launch, GlimpseError } = require("glimpse"); console.log(typeof launch, typeof GlimpseError);';
+    const { stdout } = await inProject(process.execPath, ["--input-type=commonjs", "--eval", code]);
+    expect(stdout).toBe("function function");
+  });
+
+  test("does nothing when it is imported: it prints nothing, changes nothing, and lets the process end", async () => {
+    const code = `
+      const state = () => [Object.keys(process.env), Object.keys(globalThis), process.eventNames().map(String)];
+      const before = state();
+      await import("glimpse");
+      process.once("beforeExit", () => {
+        const added = state().map((names, index) => names.filter((name) => !before[index].includes(name)));
+        console.log(JSON.stringify(added.flat()));
+      });`;
+    const { stdout, stderr, exitCode } = await inProject(process.execPath, ["--input-type=module", "--eval", code]);
+    expect({ stderr, exitCode }).toEqual({ stderr: "", exitCode: 0 });
+    // zod's registry is a global, so that two copies of it share one. The handler is the test's own.
+    const names: string[] = JSON.parse(stdout);
+    expect(names.filter((name) => !name.startsWith("__zod_") && name !== "beforeExit")).toEqual([]);
+  });
+
+  test("resolves and has types for every way of loading it", async () => {
+    const { types, problems } = await attw();
+    expect(types).toMatchObject({ kind: "included" });
+    // It is ESM alone. Node loads that with require() from 20.19 on; TypeScript knows so with module nodenext.
+    expect(problems.filter(({ kind }) => kind !== "CJSResolvesToESM")).toEqual([]);
+  });
+
+  test("is packed by the rules", async () => {
+    const bytes = readFileSync(tarball);
+    const { messages, pkg } = await publint({ pack: { tarball: new Uint8Array(bytes).buffer }, strict: true });
+    expect(messages.map((message) => formatMessage(message, pkg ?? {}))).toEqual([]);
+  });
+
+  test("has no any in its declarations", () => {
+    const dist = join(project, "node_modules", "glimpse", "dist");
+    const declarations = readdirSync(dist, { recursive: true, encoding: "utf8" }).filter((file) =>
+      file.endsWith(".d.ts"),
+    );
+    expect(declarations.length).toBeGreaterThan(20);
+    expect(declarations.filter((file) => hasAny(join(dist, file)))).toEqual([]);
   });
 
   test("launch() without an environment says how to make one", async () => {
@@ -97,3 +149,15 @@ export async function describe(picture: string): Promise<string> {
     expect(exitCode).toBe(0);
   });
 });
+
+async function attw() {
+  const analysis = await checkPackage(createPackageFromTarballData(readFileSync(tarball)));
+  return "problems" in analysis ? analysis : { types: analysis.types, problems: [] };
+}
+
+function hasAny(path: string): boolean {
+  const source = ts.createSourceFile(path, readFileSync(path, "utf8"), ts.ScriptTarget.Latest);
+  const search = (node: ts.Node): boolean =>
+    node.kind === ts.SyntaxKind.AnyKeyword || ts.forEachChild(node, search) === true;
+  return search(source);
+}

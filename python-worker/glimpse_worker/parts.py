@@ -27,7 +27,7 @@ class Parser:
       text, across box tokens, from the first character on that is no white space; of several, the first to be
       complete counts.
     - Box tokens are markup, the text between them stays text; in the answer, boxes follow the closing token,
-      or the end of the section where that token is missing.
+      or the end of the section where that token is missing. A box of a JSON object follows its brace.
     """
 
     def __init__(self, stop: Sequence[str], boxes: BoxReader) -> None:
@@ -149,8 +149,12 @@ class Parser:
             self._boxes.open()
 
     def _give(self, kind: SectionPart | type[MarkupPart], text: str) -> None:
-        if kind is TextPart:
-            self._boxes.read(text)
+        pieces = self._boxes.read(text) if kind is TextPart else [(text, [])]
+        for piece, boxes in pieces:
+            self._append(kind, piece)
+            self._parts.extend(boxes)
+
+    def _append(self, kind: SectionPart | type[MarkupPart], text: str) -> None:
         last = self._parts[-1] if self._parts else None
         if text and isinstance(last, kind):
             self._parts[-1] = kind(last.text + text)

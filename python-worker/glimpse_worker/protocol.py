@@ -334,6 +334,8 @@ class BoxPart(_Kind, frozen=True, tag="box"):
 
     image: Count
     box: tuple[float, float, float, float]
+    label: NonEmptyString | None = None
+    """What the model calls it, where it says so."""
 
 
 Part = ThinkingPart | TextPart | MarkupPart | BoxPart

@@ -157,7 +157,24 @@ def test_the_stop_string_that_is_complete_first_counts() -> None:
     assert joined(parse("abcd", stop=("c", "bc"))[0], TextPart) == "a"
 
 
-@pytest.mark.parametrize("content", ["[10,20,500,999]", "[[10, 20, 500, 999]]", "box (10,20 ,500,999)."])
+SHAPES = [
+    "[10,20,500,999]",
+    "[[10, 20, 500, 999]]",
+    "box (10,20 ,500,999).",
+    "<10,20,500,999>",
+    "{10, 20, 500, 999}",
+    "[10 20 500 999]",
+    "[ 10.0,\n20,\t500 , 999 ]",
+    "(10,20),(500,999)",
+    "[[10, 20], [500, 999]]",
+    "<10,20><500,999>",
+    "[500,999,10,20]",
+    '{"bbox_2d": [10, 20, 500, 999]}',
+    '{"box": "[10,20,500,999]"}',
+]
+
+
+@pytest.mark.parametrize("content", SHAPES)
 def test_a_box_comes_in_pixels_of_the_picture(content: str) -> None:
     text = f"<answer>{BOXED[0]}{content}{BOXED[1]}</answer>"
     assert boxes(text) == [(20.0, 10.0, 1000.0, 499.5)]
@@ -166,6 +183,59 @@ def test_a_box_comes_in_pixels_of_the_picture(content: str) -> None:
 
 def test_every_group_of_four_numbers_is_a_box() -> None:
     assert len(boxes(f"{BOXED[0]}[[0,0,10,10],[5,5,9,9.5]]{BOXED[1]} and {BOXED[0]}[1,1,2,2]{BOXED[1]}")) == 3
+
+
+def labelled(text: str) -> list[tuple[float, str | None]]:
+    return [(part.box[0], part.label) for part in parse(text)[0] if isinstance(part, BoxPart)]
+
+
+JSON_BOXES = '[{"bbox_2d": [10,20,500,999], "label": "a cup"}, {"label": "é", "bbox_2d": [30,40,50,60]}]'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{BOXED[0]}{JSON_BOXES}{BOXED[1]}",
+        f"<answer>{BOXED[0]}```json\n{JSON_BOXES}\n```{BOXED[1]}</answer>",
+        f"<answer>Here they are:\n```json\n{JSON_BOXES}\n```</answer>",
+        JSON_BOXES.strip("[]"),
+        f'{{"objects": {JSON_BOXES}}}',
+        f"{JSON_BOXES[:-1]}, {{",
+    ],
+    ids=["boxed", "fenced", "not boxed", "no list", "in an object", "cut off"],
+)
+def test_the_label_that_json_gives_a_box_comes_with_it(text: str) -> None:
+    assert labelled(text) == [(20.0, "a cup"), (60.0, "é")]
+    assert joined(parse(text)[0]) == text
+
+
+def test_a_label_belongs_to_every_box_of_its_object() -> None:
+    text = '{"label": "cups", "bbox_2d": [[10,20,30,40], [50,60,70,80]]}'
+    assert labelled(text) == [(20.0, "cups"), (100.0, "cups")]
+
+
+@pytest.mark.parametrize("label", ["5", '""', '" "', "null", '["a"]'])
+def test_what_is_no_name_is_no_label(label: str) -> None:
+    assert labelled(f'{{"bbox_2d": [10,20,30,40], "label": {label}}}') == [(20.0, None)]
+
+
+def test_half_a_character_in_a_label_is_replaced() -> None:
+    assert labelled('{"bbox_2d": [10,20,30,40], "label": "\\ud83dx"}') == [(20.0, "?x")]
+
+
+def test_a_box_of_json_follows_its_brace() -> None:
+    parts, _ = parse('<answer>a {"bbox_2d": [0,0,9,9]} b</answer>')
+    kinds = [type(part) for part in parts]
+    assert kinds == [MarkupPart, TextPart, BoxPart, TextPart, MarkupPart]
+    assert brief(parts)[1:3] == ['!a {"bbox_2d": [0,0,9,9]}', "! b"]
+
+
+def test_json_that_does_not_speak_of_boxes_has_none() -> None:
+    assert boxes('{"box": [1,2,3,4]} {"size": [1,2,3,4]} {"bbox_2d": [1,2]} {"bbox_2d": [1,2,3,4]') == []
+
+
+def test_an_object_of_unusual_length_is_not_searched() -> None:
+    assert boxes(f'{{"label": "{"x" * 1_000}", "bbox_2d": [1,2,3,4]}}') == []
 
 
 @pytest.mark.parametrize("content", ["5", "[1,2]", "[1,2,3,4,5]", "1,2,3,4", "[1,2,3,four]", "[1,2,3,"])
@@ -212,6 +282,11 @@ PIECES = st.sampled_from(
         "ND",
         "END",
         "[1,2,3,4]",
+        '{"bbox_2d": [1,2,3,4], "label": "é"}',
+        '{"bbox_2d": ',
+        "{",
+        "}",
+        "(1,2),(3,4)",
         "5",
         "é",
     ]

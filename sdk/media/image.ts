@@ -58,6 +58,10 @@ export function video(input: VideoInput): VideoRef {
   return Object.freeze({ [videoKey]: Object.freeze({ frames: Object.freeze(sources), fps }) });
 }
 
+export function isVideo(value: unknown): value is VideoRef {
+  return isRecord(value) && videoKey in value;
+}
+
 export function toVideo(value: unknown, at: string): VideoSource {
   if (isRecord(value) && videoKey in value) return value[videoKey] as VideoSource;
   const hint = isRecord(value)

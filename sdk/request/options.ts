@@ -1,12 +1,18 @@
 import { z } from "zod";
 import type { WireOptions } from "../../protocol/messages.ts";
 import { invalid } from "../invalid.ts";
+import { type Preset, presetNames, presets } from "./presets.ts";
 
 /**
  * How to generate. The names are transformers' in camelCase. What is absent comes from the checkpoint's
  * generation_config; a field that is `undefined` counts as absent.
  */
 export interface GenerateOptions {
+  /**
+   * Settings that the model's authors publish: `chat`, `benchmark` or `gui-agent`. Options beside it come before it.
+   * Default: none, which is the checkpoint's generation_config.
+   */
+  preset?: Preset | undefined;
   /** The most tokens to generate, thinking included. Default 8192; always cut to the context that the prompt leaves. */
   maxNewTokens?: number | undefined;
   /**
@@ -48,6 +54,7 @@ const TIMEOUT = `a whole number of milliseconds from 1 to ${MAX_TIMEOUT_MS}`;
 
 /** Each description is what the error message says was expected. */
 const shape = {
+  preset: z.enum(presetNames).describe(presetNames.map((name) => `"${name}"`).join(", ")),
   maxNewTokens: z.int().min(1).describe("a whole number of at least 1"),
   maxThinkingTokens: z.int().min(0).describe("a whole number of at least 0"),
   temperature: z.number().min(0).max(100).describe("a number from 0 to 100"),
@@ -81,7 +88,9 @@ export function parseOptions(input: Record<string, unknown>): ParsedOptions {
     const name = String(parsed.error.issues[0]?.path[0]) as keyof Shape;
     throw invalid(name, shape[name].description ?? "another value", input[name]);
   }
-  const { stop, signal: _, timeoutMs, queueTimeoutMs, ...rest } = parsed.data;
+  const { preset, stop, signal: _, timeoutMs, queueTimeoutMs, ...rest } = parsed.data;
   const stops = typeof stop === "string" ? [stop] : (stop ?? []);
-  return { wire: stops.length > 0 ? { ...rest, stop: stops } : rest, timeoutMs, queueTimeoutMs };
+  const given = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
+  const wire = { ...(preset && presets[preset]), ...given };
+  return { wire: stops.length > 0 ? { ...wire, stop: stops } : wire, timeoutMs, queueTimeoutMs };
 }

@@ -6,6 +6,7 @@ import { pathToFileURL } from "node:url";
 import { expect, test } from "vitest";
 import { embeddedModel, packageRoot } from "../../orchestrator/package-root.ts";
 import { errorCodes } from "../../protocol/errors.ts";
+import { renderApi } from "./api-reference.ts";
 
 const read = (path: string) => readFileSync(join(packageRoot, path), "utf8");
 
@@ -52,6 +53,10 @@ test("the example of a receipt prints what the picture says", () => {
   expect(run("examples/receipt.ts")).toBe(`${lines.join("\n")}\n`);
 });
 
+test("docs/API.md is what the sources say", () => {
+  expect(read("docs/API.md"), "npx tsx test/docs/api-reference.ts writes it").toBe(renderApi());
+});
+
 test("docs/ERRORS.md lists every code with its meaning", () => {
   const lines = read("docs/ERRORS.md").match(/^\| [A-Z_]+ +\|.*$/gm) ?? [];
   const rows = lines.map((line) => line.replace(/ +\|/g, " |"));
@@ -86,6 +91,9 @@ test("every link of the pages leads to a file", () => {
     "docs/ARCHITECTURE.md",
     "docs/BACKGROUND.md",
     "docs/WORKERS.md",
+    "docs/API.md",
+    "docs/CLIENTS.md",
+    "docs/SDK.md",
     "docs/ERRORS.md",
   ];
   for (const page of pages) {

@@ -28,6 +28,7 @@ const info: WorkerInfo = {
   engine: "paged",
   dtype: "bfloat16",
   contextLength: 100,
+  slots: 4,
   kvCacheTokens: 1000,
   versions: { torch: "2" },
 };

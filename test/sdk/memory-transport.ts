@@ -15,6 +15,7 @@ export const worker: WorkerInfo = {
   engine: "paged",
   dtype: "float32",
   contextLength: 2048,
+  slots: 4,
   kvCacheTokens: 65_536,
   versions: {},
 };

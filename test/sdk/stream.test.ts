@@ -200,3 +200,35 @@ test("an error shows the line that made the call", async () => {
   const error = await start({ temperature: -1 }).stream.result.catch((reason: unknown) => reason);
   expect((error as Error).stack).toContain("stream.test.ts");
 });
+
+test("the text stream is the answer alone", async () => {
+  const { transport, stream } = start();
+  const { emit } = await transport.request();
+  emit({ type: "tokens", ids: [1], parts: [markup("<think>"), thinking("hm"), markup("</think>")] });
+  emit({ type: "tokens", ids: [2], parts: [text("a"), { kind: "box", image: 0, box: [1, 2, 3, 4] }, text("b")] });
+  emit(done("stop"));
+  const texts: string[] = [];
+  for await (const piece of stream.textStream) texts.push(piece);
+  expect(texts).toEqual(["a", "b"]);
+});
+
+test("leaving the text stream cancels the request, even while it waits for a text", async () => {
+  const { transport, stream } = start();
+  const request = await transport.request();
+  const texts = stream.textStream[Symbol.asyncIterator]();
+  const next = texts.next();
+  await texts.return?.();
+  expect(request.cancelled).toBe(true);
+  request.emit(done("cancelled"));
+  expect(await next).toEqual({ done: true, value: undefined });
+});
+
+test("the text stream throws what the stream throws", async () => {
+  const { transport, stream } = start();
+  const { emit } = await transport.request();
+  emit({ type: "tokens", ids: [1], parts: [text("half")] });
+  emit({ type: "error", error: new GlimpseError("WORKER_LOST", "gone") });
+  const texts = stream.textStream[Symbol.asyncIterator]();
+  expect(await texts.next()).toEqual({ done: false, value: "half" });
+  await expect(texts.next()).rejects.toMatchObject({ code: "WORKER_LOST", partial: { text: "half" } });
+});

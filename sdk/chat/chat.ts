@@ -1,0 +1,98 @@
+import { GlimpseError } from "../../protocol/errors.ts";
+import { invalid, isRecord } from "../invalid.ts";
+import type { RequestObserver } from "../observe/observer.ts";
+import type { Content, GenerateInput, Message } from "../request/input.ts";
+import type { GenerateOptions } from "../request/options.ts";
+import type { GenerateResult } from "../result.ts";
+import type { GenerationStream } from "../stream.ts";
+import { keptMessage, plainMessage, type TurnMedia, userTurn } from "./history.ts";
+
+/** The options of every turn, and what has been said before. */
+export interface ChatOptions extends Omit<GenerateOptions, "signal"> {
+  /** Becomes the first message. */
+  system?: string | undefined;
+  /** Earlier turns, as `chat.messages` or `chat.toJSON()` gave them. */
+  messages?: readonly Message[] | undefined;
+}
+
+/** Options that hold for this turn, and the pictures or the video that come before its text. */
+export type TurnOptions = GenerateOptions & TurnMedia;
+
+export type SendRequest = (input: GenerateInput, observer: RequestObserver) => GenerationStream;
+
+/**
+ * A conversation. Its history has the answers without their thinking, as the model's authors ask, so that each turn begins
+ * with what the engine has computed already (`usage.cachedTokens`).
+ */
+export class Chat {
+  readonly #sendRequest: SendRequest;
+  readonly #options: Omit<GenerateOptions, "signal">;
+  #messages: readonly Message[];
+  #running = false;
+
+  /** @throws GlimpseError INVALID_REQUEST when the options are none. */
+  constructor(sendRequest: SendRequest, given: ChatOptions) {
+    if (!isRecord(given as unknown)) throw invalid("chat()", "an object of options", given);
+    const { system, messages = [], ...options } = given;
+    if (!Array.isArray(messages)) throw invalid("chat(): messages", "an array of messages", messages);
+    this.#sendRequest = sendRequest;
+    this.#options = options;
+    const first: readonly Message[] = system === undefined ? [] : [{ role: "system", content: system }];
+    this.#messages = Object.freeze([...first, ...messages].map(keptMessage));
+  }
+
+  /** What has been said and answered so far; a turn that is under way is not part of it. May be passed to `generate()`. */
+  get messages(): readonly Message[] {
+    return this.#messages;
+  }
+
+  /**
+   * Says `prompt`, a text or content in the format of messages, and returns the stream of the answer. Both become part of
+   * the history when the answer has ended; a turn that fails, is aborted or cancelled, or that spends all its tokens on
+   * thinking, leaves it as it was.
+   * @throws GlimpseError INVALID_REQUEST while an earlier turn is under way.
+   */
+  send(prompt: string | readonly Content[], options: TurnOptions = {}): GenerationStream {
+    if (this.#running) {
+      throw new GlimpseError("INVALID_REQUEST", "chat.send(): expected one turn at a time, got a second one", {
+        hint: "Await the `result` of the first, or fork() the chat.",
+      });
+    }
+    const { images, video, ...own } = options;
+    const turn = userTurn(prompt, { images, video });
+    this.#running = true;
+    const input = { ...this.#options, ...withoutUndefined(own), messages: [...this.#messages, turn] };
+    // An observer hears of the ending before the caller, who may send the next turn at once.
+    return this.#sendRequest(input, {
+      finished: ({ result }) => {
+        this.#running = false;
+        this.#remember(turn, result);
+      },
+      failed: () => {
+        this.#running = false;
+      },
+    });
+  }
+
+  /** A second conversation with the same past. Neither hears of what the other says from now on. */
+  fork(): Chat {
+    return new Chat(this.#sendRequest, { ...this.#options, messages: this.#messages });
+  }
+
+  /**
+   * What `glm.chat()` needs to go on with this conversation, also in another process: pictures are paths, URLs or base64.
+   * @throws GlimpseError INVALID_REQUEST when there is a Blob or a video in it.
+   */
+  toJSON(): ChatOptions {
+    return { ...this.#options, messages: this.#messages.map(plainMessage) };
+  }
+
+  #remember(turn: Message, { text, finishReason }: GenerateResult): void {
+    if (finishReason === "cancelled" || text === "") return;
+    this.#messages = Object.freeze([...this.#messages, turn, Object.freeze({ role: "assistant", content: text })]);
+  }
+}
+
+function withoutUndefined<Options extends object>(options: Options): Partial<Options> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<Options>;
+}

@@ -1,0 +1,48 @@
+import { type ImageSource, isVideo, type VideoRef } from "../media/image.ts";
+import type { GenerateInput } from "../request/input.ts";
+import type { GenerateOptions } from "../request/options.ts";
+
+export interface TaskOptions extends GenerateOptions {
+  /** Asks in your words in the place of the task's own. */
+  prompt?: string | undefined;
+  /** Whether the model may think first. Default: no, `maxThinkingTokens` is 0; the reference engine needs `true`. */
+  thinking?: boolean | undefined;
+}
+
+export interface OcrOptions extends TaskOptions {
+  /** `text`: line by line; `markdown`: with headings, lists and tables. Default: text. */
+  format?: "text" | "markdown" | undefined;
+}
+
+const reading = { text: "Read all the text in this image.", markdown: "Convert this page to Markdown." };
+
+/** Reads a page: greedy, as there is one right answer. */
+export function ocr(page: ImageSource, { format = "text", ...options }: OcrOptions = {}): GenerateInput {
+  return ask(page, reading[format], greedy(options));
+}
+
+/** One sentence about a picture or a video. */
+export function caption(media: ImageSource | VideoRef, options: TaskOptions = {}): GenerateInput {
+  return ask(media, `Describe this ${isVideo(media) ? "video" : "image"} in one sentence.`, options);
+}
+
+/** All that there is to say about a picture or a video. */
+export function describe(media: ImageSource | VideoRef, options: TaskOptions = {}): GenerateInput {
+  return ask(media, isVideo(media) ? "What happens in this video?" : "Describe this image in detail.", options);
+}
+
+/** Points at `what` with boxes, in the words of the model's authors: greedy, as there is one right answer. */
+export function locate(picture: ImageSource, what: string, options: TaskOptions = {}): GenerateInput {
+  const words = `Please pinpoint the bounding box [[x1,y1,x2,y2], …] in the image as per the given description. ${what}`;
+  return ask(picture, words, greedy(options));
+}
+
+function ask(media: ImageSource | VideoRef, words: string, options: TaskOptions): GenerateInput {
+  const { prompt = words, thinking = false, ...rest } = options;
+  const shown = isVideo(media) ? { video: media } : { images: [media] };
+  return { ...rest, ...shown, prompt, maxThinkingTokens: rest.maxThinkingTokens ?? (thinking ? undefined : 0) };
+}
+
+function greedy<Options extends TaskOptions>(options: Options): Options {
+  return options.preset === undefined ? { ...options, temperature: options.temperature ?? 0 } : options;
+}

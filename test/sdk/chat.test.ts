@@ -1,0 +1,136 @@
+import { expect, test } from "vitest";
+import type { Submission } from "../../orchestrator/transport.ts";
+import type { ChatOptions } from "../../sdk/chat/chat.ts";
+import { client, echo, fail, type Respond, say } from "./answering-transport.ts";
+import { done } from "./memory-transport.ts";
+
+/** What the last request said, a line for each message. */
+function sent(submission: Submission | undefined): string[] {
+  const text = (content: Submission["messages"][number]["content"]) =>
+    content.map((one) => (one.type === "text" ? one.text : `<${one.index}>`)).join("");
+  return submission?.messages.map(({ role, content }) => `${role}: ${text(content)}`) ?? [];
+}
+
+function start(options?: ChatOptions, respond?: Respond) {
+  const { glm, transport } = client(respond);
+  const last = () => transport.requests.at(-1)?.submission;
+  return { glm, chat: glm.chat(options), transport, last };
+}
+
+const pixel = Buffer.from(
+  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
+  "base64",
+);
+
+test("each turn is asked with all that was said, and answers come without their thinking", async () => {
+  const { chat, last } = start({ system: "Be brief." }, (text, emit) => {
+    emit({ type: "tokens", ids: [1], parts: [{ kind: "thinking", text: "hm" }] });
+    echo(text, emit);
+  });
+  await chat.send("a", { images: [pixel] }).result;
+  await chat.send([{ type: "text", text: "b" }]).result;
+  expect(sent(last())).toEqual(["system: Be brief.", "user: <0>a", "assistant: A", "user: b"]);
+  expect(chat.messages.map(({ role }) => role)).toEqual(["system", "user", "assistant", "user", "assistant"]);
+});
+
+test("the options of the chat hold for every turn, those of a turn for that one", async () => {
+  const { chat, last } = start({ temperature: 0.5, seed: 1 });
+  await chat.send("a", { temperature: 0, topK: undefined, seed: undefined }).result;
+  expect(last()?.options).toEqual({ temperature: 0, seed: 1 });
+  await chat.send("b").result;
+  expect(last()?.options).toEqual({ temperature: 0.5, seed: 1 });
+});
+
+test("a turn that fails, is aborted or cancelled, or has no answer leaves the history as it was", async () => {
+  const { chat } = start(undefined, (text, emit) => {
+    if (text === "broken") return emit(fail("GENERATION_FAILED"));
+    if (text === "half") return emit(say("ha"));
+    if (text === "lost") return emit(done("length"));
+    echo(text, emit);
+  });
+  await chat.send("one").result;
+  const before = chat.messages;
+  await expect(chat.send("broken").result).rejects.toMatchObject({ code: "GENERATION_FAILED" });
+  await expect(chat.send("x", { temperature: -1 }).result).rejects.toMatchObject({ code: "INVALID_REQUEST" });
+  await expect(chat.send("x", { signal: AbortSignal.abort() }).result).rejects.toMatchObject({ code: "ABORTED" });
+  const controller = new AbortController();
+  const half = chat.send("half", { signal: controller.signal });
+  await half[Symbol.asyncIterator]().next();
+  controller.abort();
+  await expect(half.result).rejects.toMatchObject({ code: "ABORTED", partial: { text: "ha" } });
+  expect((await chat.send("lost").result).text).toBe("");
+  expect(chat.messages).toBe(before);
+  await chat.send("two").result;
+  expect(chat.messages.map(({ content }) => content).filter((content) => typeof content === "string")).toEqual([
+    "ONE",
+    "TWO",
+  ]);
+});
+
+test("a cancelled turn is not remembered", async () => {
+  const { chat, transport } = start(undefined, (_, emit) => emit(say("half")));
+  const stream = chat.send("a");
+  for await (const _ of stream.textStream) break;
+  transport.requests[0]?.emit(done("cancelled"));
+  expect(await stream.result).toMatchObject({ finishReason: "cancelled", text: "half" });
+  expect(chat.messages).toEqual([]);
+});
+
+test("a second turn while one is under way is refused; after its finish event it is not", async () => {
+  const { chat } = start();
+  const first = chat.send("a");
+  expect(() => chat.send("b")).toThrow("expected one turn at a time");
+  for await (const event of first) if (event.type === "finish") await chat.send("c").result;
+  expect(chat.messages).toHaveLength(4);
+});
+
+test("a fork has the past and a future of its own", async () => {
+  const { chat, last } = start();
+  await chat.send("a").result;
+  const fork = chat.fork();
+  await Promise.all([chat.send("b").result, fork.send("c").result]);
+  expect(sent(last())).toEqual(["user: a", "assistant: A", "user: c"]);
+  expect(chat.messages.at(-2)).toEqual({ role: "user", content: [{ type: "text", text: "b" }] });
+});
+
+test("a chat goes on from its JSON, pictures and all", async () => {
+  const { chat, glm, last, transport } = start({ system: "s", temperature: 0 });
+  await chat.send("a", { images: [pixel] }).result;
+  const content = [{ type: "image", path: import.meta.filename }] as const;
+  await expect(chat.send([...content, { type: "text", text: "?" }]).result).rejects.toMatchObject({
+    code: "IMAGE_UNREADABLE",
+  });
+  const restored = glm.chat(JSON.parse(JSON.stringify(chat)));
+  await restored.send("b").result;
+  expect(sent(last())).toEqual(["system: s", "user: <0>a", "assistant: A", "user: b"]);
+  expect(last()?.options.temperature).toBe(0);
+  expect(Buffer.from(transport.requests.at(-1)?.submission.frames[0] ?? [])).toEqual(pixel);
+  const blob = glm.chat({ messages: [{ role: "user", content: [{ type: "image", image: new Blob([pixel]) }] }] });
+  expect(() => JSON.stringify(blob)).toThrow("expected what JSON can hold, got a Blob");
+});
+
+test("what the caller changes later changes nothing in the history", async () => {
+  const { chat, transport } = start();
+  const bytes = Buffer.from(pixel);
+  const content = [
+    { type: "image" as const, image: bytes },
+    { type: "text" as const, text: "a" },
+  ];
+  const stream = chat.send(content);
+  bytes.fill(0);
+  content.pop();
+  await stream.result;
+  await chat.send("b").result;
+  expect(Buffer.from(transport.requests.at(-1)?.submission.frames[0] ?? [])).toEqual(pixel);
+  expect(() => (chat.messages as unknown[]).push(1)).toThrow(TypeError);
+});
+
+test("what is no turn is refused by name", async () => {
+  const { chat, glm } = start();
+  await expect(chat.send(5 as never).result).rejects.toThrow("messages[0].content[0].text: expected a text, got 5");
+  await expect(chat.send("a", { images: [5 as never] }).result).rejects.toThrow("messages[0].content[0].image");
+  expect(() => chat.send("a", { images: "a.png" as never })).toThrow("images: expected an array of pictures");
+  expect(() => glm.chat({ messages: "x" as never })).toThrow("chat(): messages: expected an array");
+  await expect(glm.chat({ maxTokens: 5 } as never).send("a").result).rejects.toThrow('got "maxTokens"');
+  expect(chat.messages).toEqual([]);
+});
