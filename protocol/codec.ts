@@ -3,6 +3,7 @@ import type { z } from "zod";
 import { GlimpseError } from "./errors.ts";
 import {
   type ControlToWorker,
+  type CountMessage,
   controlFromWorkerSchema,
   dataFromWorkerSchema,
   type GenerateMessage,
@@ -13,6 +14,8 @@ import { refusePlainMsgpack } from "./plain-msgpack.ts";
 export const MAX_HEADER_BYTES = 16 * 1024 * 1024;
 /** The most that one picture may weigh, encoded. */
 export const MAX_MEDIA_BYTES = 64 * 1024 * 1024;
+/** The most that a video file or a PDF may weigh, and so any frame on the data channel. */
+export const MAX_FILE_BYTES = 256 * 1024 * 1024;
 const LIMITS = { depth: 12, values: 1_000_000 };
 
 // Integers above 2^32 become numbers; one that a number cannot hold exactly is then refused by the schema.
@@ -22,7 +25,7 @@ const packr = new Packr({ useRecords: false, variableMapSize: true, int64AsType:
  * Packs a message. Fields that are undefined are left out: they never travel as nil.
  * @throws GlimpseError CONTEXT_TOO_LONG for a request whose text alone is more than a worker reads.
  */
-export function encode(message: ControlToWorker | GenerateMessage): Buffer {
+export function encode(message: ControlToWorker | GenerateMessage | CountMessage): Buffer {
   const packed = packr.pack(withoutUndefined(message));
   if (packed.byteLength <= MAX_HEADER_BYTES) return packed;
   throw new GlimpseError(

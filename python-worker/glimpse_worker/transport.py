@@ -12,14 +12,14 @@ import zmq
 
 from .lifecycle import EXIT_FAILED
 from .protocol import (
+    MAX_FILE_BYTES,
     MAX_HEADER_BYTES,
-    MAX_MEDIA_BYTES,
     ControlFromWorker,
     ControlToWorker,
     DataFromWorker,
+    DataToWorker,
     Fault,
     Frame,
-    Generate,
     InvalidMessage,
     decode_control,
     decode_data,
@@ -33,22 +33,22 @@ Dealer = zmq.Socket[bytes]
 Outgoing = tuple[Literal["control", "data"], bytes] | int
 """A packed message, or the exit code that closes the transport."""
 OnControl = Callable[[ControlToWorker], None]
-OnGenerate = Callable[[Generate, Sequence[Frame]], None]
+OnData = Callable[[DataToWorker, Sequence[Frame]], None]
 
 
 class Transport:
     """Two DEALER sockets, connected to the endpoints that the orchestrator has bound.
 
-    Messages leave in the order in which they were enqueued. `on_control` and `on_generate` are called on the
+    Messages leave in the order in which they were enqueued. `on_control` and `on_data` are called on the
     thread that runs `serve` and must not block. A frame that is no message is answered with `fault`, and ends
     `serve`.
     """
 
-    def __init__(self, control: str, data: str, *, on_control: OnControl, on_generate: OnGenerate) -> None:
+    def __init__(self, control: str, data: str, *, on_control: OnControl, on_data: OnData) -> None:
         self._control = control
         self._data = data
         self._on_control = on_control
-        self._on_generate = on_generate
+        self._on_data = on_data
         self._outbox: SimpleQueue[Outgoing] = SimpleQueue()
         self._wake, self._awoken = socket.socketpair()
         self._wake.setblocking(False)
@@ -69,7 +69,7 @@ class Transport:
         """Sends and receives until `close`; gives its code once all is delivered, LINGER_MS later at most."""
         with zmq.Context() as context:
             control = _connect(context, self._control, MAX_HEADER_BYTES)
-            data = _connect(context, self._data, MAX_MEDIA_BYTES)
+            data = _connect(context, self._data, MAX_FILE_BYTES)
             code = self._serve(control, data)
             control.close()
             data.close()
@@ -101,7 +101,7 @@ class Transport:
                 if control in ready:
                     self._on_control(_receive_control(control))
                 if data in ready:
-                    self._on_generate(*_receive_generate(data))
+                    self._on_data(*_receive_data(data))
             except InvalidMessage as error:
                 control.send(encode(Fault(reason="frame refused", message=str(error))))
                 return EXIT_FAILED
@@ -127,17 +127,17 @@ def _receive_control(dealer: Dealer) -> ControlToWorker:
     return decode_control(frames[0].buffer)
 
 
-def _receive_generate(dealer: Dealer) -> tuple[Generate, list[Frame]]:
+def _receive_data(dealer: Dealer) -> tuple[DataToWorker, list[Frame]]:
     header, *media = (frame.buffer for frame in dealer.recv_multipart(copy=False))
     request = decode_data(header)
     announced, came = request.frame_sizes(), [len(frame) for frame in media]
     if len(announced) != len(came):
         raise InvalidMessage(
-            f"generate {request.request} announces {len(announced)} media frames, {len(came)} came"
+            f"request {request.request} announces {len(announced)} media frames, {len(came)} came"
         )
     for index, (expected, size) in enumerate(zip(announced, came, strict=True)):
         if expected != size:
             raise InvalidMessage(
-                f"generate {request.request}: media frame {index} should have {expected} bytes and has {size}"
+                f"request {request.request}: media frame {index} should have {expected} bytes and has {size}"
             )
     return request, list(media)

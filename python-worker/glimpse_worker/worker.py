@@ -17,7 +17,9 @@ from .protocol import (
     PROTOCOL_VERSION,
     Cancel,
     ControlToWorker,
+    CountTokens,
     DataFromWorker,
+    DataToWorker,
     Fault,
     Frame,
     Generate,
@@ -53,7 +55,7 @@ class Worker:
             start.control,
             start.data,
             on_control=self._on_control,
-            on_generate=self._on_generate,
+            on_data=self._on_data,
         )
         self._heartbeats = Heartbeats(start.heartbeat_ms, self._transport.send_control)
 
@@ -106,6 +108,7 @@ class Worker:
                 self._remember_cancel(message.key)
                 if self._engine is not None:
                     self._engine.cancel(message.key)
+                    self._engine.counter.cancel(message.key)
             case Shutdown():
                 if self._engine is not None:
                     self._engine.close()
@@ -113,15 +116,24 @@ class Worker:
             case _:
                 assert_never(message)
 
-    def _on_generate(self, request: Generate, frames: Sequence[Frame]) -> None:
+    def _on_data(self, request: DataToWorker, frames: Sequence[Frame]) -> None:
         if self._engine is None:
             self._emit(
-                Fault(reason="frame refused", message=f"generate {request.request} came before `ready`")
+                Fault(reason="frame refused", message=f"request {request.request} came before `ready`")
             )
-        else:
-            self._engine.submit(request, frames)
-            if self._cancels.pop(request.key, False):
-                self._engine.cancel(request.key)
+            return
+        cancelled = self._cancels.pop(request.key, False)
+        match request:
+            case Generate():
+                self._engine.submit(request, frames)
+                if cancelled:
+                    self._engine.cancel(request.key)
+            case CountTokens():
+                self._engine.counter.count(request, frames)
+                if cancelled:
+                    self._engine.counter.cancel(request.key)
+            case _:
+                assert_never(request)
 
     def _remember_cancel(self, key: RequestKey) -> None:
         """Two sockets have no common order, so a cancel may overtake its request."""
