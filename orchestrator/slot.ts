@@ -111,7 +111,7 @@ export class Slot {
 
   /** @throws GlimpseError PROTOCOL_ERROR when the request cannot be packed; it is not on board then. */
   take(request: Request, keys: readonly string[]): void {
-    this.#worker?.generate(request.board(), request.submission.frames);
+    this.#worker?.request(request.board(), request.submission.frames);
     this.board.enter(request, keys);
   }
 

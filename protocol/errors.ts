@@ -4,7 +4,10 @@
  */
 export const errorCodes = {
   INVALID_REQUEST: { retryable: false, meaning: "an option or a message is not what the call accepts" },
-  MEDIA_MIX_UNSUPPORTED: { retryable: false, meaning: "the model takes pictures (pages of PDFs too) or one video, never both" },
+  MEDIA_MIX_UNSUPPORTED: {
+    retryable: false,
+    meaning: "the model takes pictures (pages of PDFs too) or one video, never both",
+  },
   FILE_NOT_FOUND: { retryable: false, meaning: "the path of a picture, video or PDF does not exist or cannot be read" },
   FETCH_REFUSED: { retryable: false, meaning: "a URL points where Glimpse does not go: see allowHosts" },
   FETCH_FAILED: { retryable: true, meaning: "a URL did not answer in time, or not as expected" },

@@ -4,7 +4,7 @@ import type { GenerateInput } from "./request/input.ts";
 import type { GenerateResult } from "./result.ts";
 import { GenerationStream } from "./stream.ts";
 
-/** A running model. Made by `launch()`; `close()` it, or declare it with `await using`. */
+/** A running model. Made by `launch()` or `connect()`; `close()` it, or declare it with `await using`. */
 export class Glimpse implements AsyncDisposable {
   readonly #transport: Transport;
   readonly #allowHosts: ReadonlySet<string>;
@@ -47,7 +47,10 @@ export class Glimpse implements AsyncDisposable {
     return this.#transport.restart();
   }
 
-  /** Ends running requests with DISPOSED and the workers with them; resolves when no process is left. */
+  /**
+   * Ends running requests with DISPOSED and the workers with them; resolves when no process is left. Of a client that
+   * `connect()` made, the workers stay.
+   */
   close(): Promise<void> {
     return this.#transport.close();
   }

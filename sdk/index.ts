@@ -5,6 +5,7 @@ export type { Limits } from "../orchestrator/supervision/limits.ts";
 export { type ErrorCode, errorCodes, GlimpseError, type GlimpseErrorDetails } from "../protocol/errors.ts";
 export type { Device, Dtype, FinishReason, Usage, WarningCode } from "../protocol/messages.ts";
 export type { Glimpse } from "./client.ts";
+export { type ConnectOptions, connect } from "./connect.ts";
 export { type LaunchOptions, launch } from "./launch.ts";
 export { type ImageRef, type ImageSource, image, type VideoInput, type VideoRef, video } from "./media/image.ts";
 export type {

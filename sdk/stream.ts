@@ -82,6 +82,9 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
         return this.#buffer.push(this.#generation.warning(event));
       case "done":
         return this.#finish(this.#generation.result(event));
+      case "counted":
+        // Comes of what asks for it only.
+        return;
       case "error":
         return this.#fail(event.error, event.media);
       default:

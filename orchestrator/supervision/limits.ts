@@ -33,7 +33,7 @@ export interface Limits {
 }
 
 export const defaultLimits: Limits = {
-  heartbeatMs: 1_000,
+  heartbeatMs: 2_000,
   helloMs: 60_000,
   loadingMs: 600_000,
   loadingSilenceMs: 120_000,

@@ -19,6 +19,9 @@ MAX_HEADER_BYTES = 16 * 1024 * 1024
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """The most that a video file or a PDF may weigh, and so any frame on the data channel."""
 
+MAX_REASON = 200
+"""Characters of a refusal's reason."""
+
 T = TypeVar("T")
 Frame = bytes | memoryview
 """What one frame of a socket holds; a memoryview keeps its frame alive."""
@@ -534,4 +537,10 @@ def _decode(decode: Callable[[Frame], T], source: Frame, name: str) -> T:
     try:
         return decode(source)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidMessage(f"{name} is not a message: {error}") from error
+        raise InvalidMessage(f"{name} is not a message: {_harmless(str(error))}") from error
+
+
+def _harmless(text: str) -> str:
+    """A decoder's words, which may quote a key or a tag of the frame, fit to be shown on a terminal."""
+    short = text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}…"
+    return "".join(character if character.isprintable() else "\ufffd" for character in short)

@@ -17,9 +17,12 @@ from .protocol import (
     PROTOCOL_VERSION,
     Cancel,
     ControlToWorker,
+    Counted,
     CountTokens,
     DataFromWorker,
     DataToWorker,
+    Done,
+    Error,
     Fault,
     Frame,
     Generate,
@@ -51,6 +54,7 @@ class Worker:
         self._start = start
         self._engine: Engine | None = None
         self._cancels: dict[RequestKey, Literal[True]] = {}
+        self._on_board: set[RequestKey] = set()
         self._transport = Transport(
             start.control,
             start.data,
@@ -99,8 +103,10 @@ class Worker:
         if isinstance(message, Fault):
             self._transport.send_control(message)
             self._transport.close(EXIT_FAILED)
-        else:
-            self._transport.send_data(message)
+            return
+        if isinstance(message, Counted | Done | Error):
+            self._on_board.discard(message.key)
+        self._transport.send_data(message)
 
     def _on_control(self, message: ControlToWorker) -> None:
         match message:
@@ -118,22 +124,27 @@ class Worker:
 
     def _on_data(self, request: DataToWorker, frames: Sequence[Frame]) -> None:
         if self._engine is None:
-            self._emit(
-                Fault(reason="frame refused", message=f"request {request.request} came before `ready`")
-            )
-            return
-        cancelled = self._cancels.pop(request.key, False)
+            self._refuse(f"request {request.request} came before `ready`")
+        elif request.key in self._on_board:
+            self._refuse(f"request {request.request}, attempt {request.attempt}, is on board already")
+        else:
+            self._on_board.add(request.key)
+            self._take(self._engine, request, frames)
+
+    def _take(self, engine: Engine, request: DataToWorker, frames: Sequence[Frame]) -> None:
         match request:
             case Generate():
-                self._engine.submit(request, frames)
-                if cancelled:
-                    self._engine.cancel(request.key)
+                engine.submit(request, frames)
             case CountTokens():
-                self._engine.counter.count(request, frames)
-                if cancelled:
-                    self._engine.counter.cancel(request.key)
+                engine.counter.count(request, frames)
             case _:
                 assert_never(request)
+        if self._cancels.pop(request.key, False):
+            engine.cancel(request.key)
+            engine.counter.cancel(request.key)
+
+    def _refuse(self, message: str) -> None:
+        self._emit(Fault(reason="frame refused", message=message))
 
     def _remember_cancel(self, key: RequestKey) -> None:
         """Two sockets have no common order, so a cancel may overtake its request."""

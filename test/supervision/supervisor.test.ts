@@ -61,7 +61,10 @@ test("a long step makes a worker stuck, and its end makes it ready again", () =>
 });
 
 test("a step that hangs is ended with its stacks although the heartbeat goes on", () => {
-  const life = Life.ready().beat(STEP_MS, 0).heartbeat(STEP_MS + 1).exit();
+  const life = Life.ready()
+    .beat(STEP_MS, 0)
+    .heartbeat(STEP_MS + 1)
+    .exit();
   expect(life.actions.slice(1, 3)).toEqual([{ type: "dump" }, { type: "lose", cause: "hung", was: "stuck" }]);
 });
 
@@ -103,7 +106,11 @@ test("its pauses double, with jitter, up to the longest, and begin anew once it 
       life.pass(restart?.inMs ?? 0);
       expect(life.state).toBe("starting");
     }
-    life.load().beat(stableMs + 1_000).heartbeat().exit();
+    life
+      .load()
+      .beat(stableMs + 1_000)
+      .heartbeat()
+      .exit();
     expect(life.actions.at(-1)).toMatchObject({ inMs: index === 0 ? 375 : 500 });
     return pauses;
   });
@@ -138,7 +145,9 @@ test("a replaced worker finishes what it has, leaves, and its successor starts w
 });
 
 test("a worker that drains is watched like any other, and drains on when it comes back", () => {
-  const life = Life.ready().tell({ type: "drain" }).pass(silenceMs / 2);
+  const life = Life.ready()
+    .tell({ type: "drain" })
+    .pass(silenceMs / 2);
   expect(life.state).toBe("stuck");
   expect(life.heartbeat().state).toBe("draining");
   life.pass(silenceMs + dumpMs);
