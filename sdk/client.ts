@@ -1,5 +1,6 @@
 import type { WorkerEvent, WorkerInfo } from "../orchestrator/events.ts";
 import type { Transport } from "../orchestrator/transport.ts";
+import { countTokens, type TokenCount } from "./count.ts";
 import type { GenerateInput } from "./request/input.ts";
 import type { GenerateResult } from "./result.ts";
 import { GenerationStream } from "./stream.ts";
@@ -22,6 +23,15 @@ export class Glimpse implements AsyncDisposable {
   /** Sends a request at once and returns a handle for its events, its result and its cancelling. Never throws. */
   stream(input: GenerateInput): GenerationStream {
     return new GenerationStream(this.#transport, input, this.#allowHosts);
+  }
+
+  /**
+   * Tells the tokens of a prompt before they are spent, of every kind of medium, and the pages of a PDF and the frames of
+   * a video besides. Only headers are read, and nothing is generated; a prompt that is too long is counted too. Options of
+   * generation are checked and have no effect; `signal`, `timeoutMs` and `queueTimeoutMs` hold.
+   */
+  count(input: GenerateInput): Promise<TokenCount> {
+    return countTokens(this.#transport, input, this.#allowHosts);
   }
 
   /** The workers as they are now. */

@@ -54,7 +54,7 @@ export class Generation {
         return [];
       case "box": {
         const [left = 0, top = 0, right = 0, bottom = 0] = part.box;
-        const box: Box = { image: part.image, box: [left, top, right, bottom] };
+        const box: Box = { image: part.image, ...(part.page && { page: part.page }), box: [left, top, right, bottom] };
         this.#boxes.push(box);
         return [{ type: "box", ...box }];
       }

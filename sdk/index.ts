@@ -6,14 +6,21 @@ export { type ErrorCode, errorCodes, GlimpseError, type GlimpseErrorDetails } fr
 export type { Device, Dtype, FinishReason, Usage, WarningCode } from "../protocol/messages.ts";
 export type { Glimpse } from "./client.ts";
 export { type ConnectOptions, connect } from "./connect.ts";
+export type { CountedMedium, TokenCount } from "./count.ts";
 export { type LaunchOptions, launch } from "./launch.ts";
-export { type ImageRef, type ImageSource, image, type VideoInput, type VideoRef, video } from "./media/image.ts";
+export type { CapOptions } from "./media/cap.ts";
+export { type ImageOptions, type ImageRef, type ImageSource, image } from "./media/image.ts";
+export { type PdfOptions, type PdfRef, type PdfSource, pdf } from "./media/pdf.ts";
+export type { MediaSource } from "./media/source.ts";
+export type { ByteStream } from "./media/stream-bytes.ts";
+export { type VideoInput, type VideoOptions, type VideoRef, type VideoSource, video } from "./media/video.ts";
 export type {
   Content,
   GenerateInput,
   ImageContent,
   Message,
   MessagesInput,
+  PdfContent,
   PromptInput,
   TextContent,
   VideoContent,

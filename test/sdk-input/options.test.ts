@@ -58,7 +58,7 @@ describe("an option that does not exist is refused, and the one that was meant i
     expect(await failure(prepareUntyped({ prompt: "?", [given]: 1 }))).toMatchObject({
       code: "INVALID_REQUEST",
       message:
-        "input: expected only messages, prompt, images, video, system, maxNewTokens, maxThinkingTokens, temperature, " +
+        "input: expected only messages, prompt, images, pdf, video, system, maxNewTokens, maxThinkingTokens, temperature, " +
         `topP, topK, repetitionPenalty, seed, stop, timeoutMs, queueTimeoutMs, signal, got "${given}"`,
       hint: `Did you mean ${meant}?`,
     });
