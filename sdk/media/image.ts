@@ -34,7 +34,10 @@ export function image(source: ImageSource | { base64: string }, options: ImageOp
   refuseUnknownKeys(options, capNames, "image");
   const named = isImage(source) ? source[imageKey] : imageOf(toNamedSource(source, "source"));
   const cap = readCap(options, "image") ?? named.cap;
-  const medium: ImageMedium = { kind: "image", source: Object.freeze(snapshot(named.source)), cap };
+  return imageRef({ kind: "image", source: Object.freeze(snapshot(named.source)), cap });
+}
+
+export function imageRef(medium: ImageMedium): ImageRef {
   return Object.freeze({ [imageKey]: Object.freeze(medium) });
 }
 

@@ -23,7 +23,7 @@ export const mediumKinds: Readonly<Record<MediumKind, KindFacts>> = {
   image: {
     noun: "picture",
     formats: "a PNG, JPEG, WebP or GIF",
-    accept: "image/png, image/jpeg, image/webp, image/gif",
+    accept: "image/png, image/jpeg, image/webp, image/gif, */*;q=0.1",
     maxBytes: MAX_MEDIA_BYTES,
     fetchMs: 30_000,
     unreadable: "IMAGE_UNREADABLE",
@@ -33,7 +33,7 @@ export const mediumKinds: Readonly<Record<MediumKind, KindFacts>> = {
   video: {
     noun: "video",
     formats: "an MP4, QuickTime, WebM, Matroska or GIF video",
-    accept: "video/mp4, video/quicktime, video/webm, video/x-matroska, image/gif",
+    accept: "video/mp4, video/quicktime, video/webm, video/x-matroska, image/gif, */*;q=0.1",
     maxBytes: MAX_FILE_BYTES,
     fetchMs: 120_000,
     unreadable: "VIDEO_UNREADABLE",
@@ -43,7 +43,7 @@ export const mediumKinds: Readonly<Record<MediumKind, KindFacts>> = {
   pdf: {
     noun: "PDF",
     formats: "a PDF document",
-    accept: "application/pdf",
+    accept: "application/pdf, */*;q=0.1",
     maxBytes: MAX_FILE_BYTES,
     fetchMs: 120_000,
     unreadable: "PDF_UNREADABLE",

@@ -50,7 +50,10 @@ export function pdf(source: PdfSource | { base64: string }, options: PdfOptions 
   }
   const chosen = pages === undefined ? named.pages : readPages(pages, "pdf.pages");
   const cap = readCap(options, "pdf") ?? named.cap;
-  const medium: PdfMedium = { kind: "pdf", source: Object.freeze(snapshot(named.source)), pages: chosen, dpi, cap };
+  return pdfRef({ kind: "pdf", source: Object.freeze(snapshot(named.source)), pages: chosen, dpi, cap });
+}
+
+export function pdfRef(medium: PdfMedium): PdfRef {
   return Object.freeze({ [pdfKey]: Object.freeze(medium) });
 }
 

@@ -26,7 +26,13 @@ export async function readMedium(
   return bytes;
 }
 
-async function readBytes(kind: MediumKind, source: Source, label: string, context: ReadContext): Promise<Uint8Array> {
+/** `kind` says how many they may be. */
+export async function readBytes(
+  kind: MediumKind,
+  source: Source,
+  label: string,
+  context: ReadContext,
+): Promise<Uint8Array> {
   const { signal } = context;
   switch (source.kind) {
     case "file":

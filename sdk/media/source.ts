@@ -14,8 +14,13 @@ export type Source =
   | { readonly kind: "url"; readonly url: string }
   | { readonly kind: "data-url"; readonly text: string }
   | { readonly kind: "base64"; readonly text: string }
-  /** `owned`: a copy of ours, which nobody else can change. */
-  | { readonly kind: "bytes"; readonly data: Uint8Array | ArrayBufferLike; readonly owned: boolean }
+  /** `owned`: a copy of ours, which nobody else can change. `name`: where they came from, if that is known. */
+  | {
+      readonly kind: "bytes";
+      readonly data: Uint8Array | ArrayBufferLike;
+      readonly owned: boolean;
+      readonly name?: string;
+    }
   | { readonly kind: "blob"; readonly blob: Blob }
   | { readonly kind: "stream"; readonly stream: ByteStream };
 
@@ -145,7 +150,7 @@ export function sourceLabel(source: Source, at: string): string {
     case "base64":
       return `${at} (base64, ${formatBytes(source.text.length)})`;
     case "bytes":
-      return `${at} (${source.data.constructor.name}, ${formatBytes(source.data.byteLength)})`;
+      return source.name ?? `${at} (${source.data.constructor.name}, ${formatBytes(source.data.byteLength)})`;
     case "blob":
       return `${at} (Blob, ${formatBytes(source.blob.size)})`;
     case "stream":

@@ -62,7 +62,11 @@ export function video(input: VideoInput, options?: CapOptions): VideoRef;
 export function video(source: VideoSource | { base64: string }, options?: VideoOptions): VideoRef;
 export function video(input: VideoInput | VideoSource | { base64: string }, options: VideoOptions = {}): VideoRef {
   if (!isRecord(options)) throw invalid("video", "options as an object", options);
-  return Object.freeze({ [videoKey]: Object.freeze(nameVideo(input, options)) });
+  return videoRef(nameVideo(input, options));
+}
+
+export function videoRef(medium: VideoMedium): VideoRef {
+  return Object.freeze({ [videoKey]: Object.freeze(medium) });
 }
 
 function nameVideo(input: unknown, options: Record<string, unknown>): VideoMedium {

@@ -67,7 +67,7 @@ describe("a video or a PDF", () => {
     const allowHosts = [server.host];
     expect((await prepare({ prompt: "?", video: server.url("/v") }, { allowHosts })).frames[0]).toEqual(mp4);
     expect((await prepare({ prompt: "?", pdf: new URL(server.url("/d")) }, { allowHosts })).frames[0]).toEqual(doc);
-    expect(accepted).toEqual([expect.stringContaining("video/mp4"), "application/pdf"]);
+    expect(accepted).toEqual([expect.stringContaining("video/mp4"), "application/pdf, */*;q=0.1"]);
   });
 
   it("is taken from a message in every field that a picture is taken from", async () => {
