@@ -1,14 +1,29 @@
 import type { WorkerEvent, WorkerInfo } from "../orchestrator/events.ts";
 import type { Transport } from "../orchestrator/transport.ts";
+import { GlimpseError } from "../protocol/errors.ts";
 import { countTokens, type TokenCount } from "./count.ts";
 import type { GenerateInput } from "./request/input.ts";
 import type { GenerateResult } from "./result.ts";
 import { GenerationStream } from "./stream.ts";
 
+/** Takes nothing any more. */
+const draining: Pick<Transport, "submit"> = {
+  submit(_, onEvent) {
+    const error = new GlimpseError("DISPOSED", "the client takes no more requests: it is draining", {
+      hint: "launch() or connect() makes a new one.",
+    });
+    setImmediate(() => onEvent({ type: "error", error }));
+    return { cancel: () => {} };
+  },
+};
+
 /** A running model. Made by `launch()` or `connect()`; `close()` it, or declare it with `await using`. */
 export class Glimpse implements AsyncDisposable {
   readonly #transport: Transport;
   readonly #allowHosts: ReadonlySet<string>;
+  /** For each request whose input is still being read, and each count. */
+  readonly #reading = new Set<Promise<void>>();
+  #draining = false;
 
   constructor(transport: Transport, options: { allowHosts: ReadonlySet<string> }) {
     this.#transport = transport;
@@ -22,7 +37,14 @@ export class Glimpse implements AsyncDisposable {
 
   /** Sends a request at once and returns a handle for its events, its result and its cancelling. Never throws. */
   stream(input: GenerateInput): GenerationStream {
-    return new GenerationStream(this.#transport, input, this.#allowHosts);
+    const transport = this.#draining ? draining : this.#transport;
+    let onSent!: () => void;
+    const sent = new Promise<void>((resolve) => {
+      onSent = resolve;
+    });
+    this.#reading.add(sent);
+    void sent.then(() => this.#reading.delete(sent));
+    return new GenerationStream(transport, input, { allowHosts: this.#allowHosts, onSent });
   }
 
   /**
@@ -31,7 +53,14 @@ export class Glimpse implements AsyncDisposable {
    * generation are checked and have no effect; `signal`, `timeoutMs` and `queueTimeoutMs` hold.
    */
   count(input: GenerateInput): Promise<TokenCount> {
-    return countTokens(this.#transport, input, this.#allowHosts);
+    const count = countTokens(this.#draining ? draining : this.#transport, input, this.#allowHosts);
+    const ended = count.then(
+      () => {},
+      () => {},
+    );
+    this.#reading.add(ended);
+    void ended.then(() => this.#reading.delete(ended));
+    return count;
   }
 
   /** The workers as they are now. */
@@ -45,21 +74,24 @@ export class Glimpse implements AsyncDisposable {
   }
 
   /** Takes no more requests, which fail as DISPOSED, and resolves when all that it has taken have ended. */
-  drain(): Promise<void> {
-    return this.#transport.drain();
+  async drain(): Promise<void> {
+    this.#draining = true;
+    await Promise.all(this.#reading);
+    await this.#transport.drain();
   }
 
   /**
    * Replaces every worker by a new process, one after the other. Each finishes what it has; no request is lost, and
-   * others are taken meanwhile. Rejects when a worker does not come back; those after it stay as they are.
+   * others are taken meanwhile. One that was given up (state `failed`) is tried again. Rejects when a worker does not
+   * come back; those after it stay as they are.
    */
   restart(): Promise<void> {
     return this.#transport.restart();
   }
 
   /**
-   * Ends running requests with DISPOSED and the workers with them; resolves when no process is left. Of a client that
-   * `connect()` made, the workers stay.
+   * Ends running requests with DISPOSED and the workers with them; resolves when no process is left, but for one that
+   * not even SIGKILL can end. Of a client that `connect()` made, the workers stay.
    */
   close(): Promise<void> {
     return this.#transport.close();

@@ -29,7 +29,7 @@ export interface TokenCount {
 
 /** Has a worker count, which waits its turn as every request does. Rejects with a GlimpseError. */
 export function countTokens(
-  transport: Transport,
+  transport: Pick<Transport, "submit">,
   input: GenerateInput,
   allowHosts: ReadonlySet<string>,
 ): Promise<TokenCount> {
@@ -51,7 +51,12 @@ class Count {
   #request: SubmittedRequest | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(transport: Transport, input: GenerateInput, allowHosts: ReadonlySet<string>, settle: Settle) {
+  constructor(
+    transport: Pick<Transport, "submit">,
+    input: GenerateInput,
+    allowHosts: ReadonlySet<string>,
+    settle: Settle,
+  ) {
     this.#settle = settle;
     const signal = input?.signal instanceof AbortSignal ? input.signal : undefined;
     this.#letGo = signal === undefined ? () => {} : onAbort(signal, () => this.#abort(signal.reason));
@@ -59,7 +64,11 @@ class Count {
     else void this.#run(transport, input, allowHosts);
   }
 
-  async #run(transport: Transport, input: GenerateInput, allowHosts: ReadonlySet<string>): Promise<void> {
+  async #run(
+    transport: Pick<Transport, "submit">,
+    input: GenerateInput,
+    allowHosts: ReadonlySet<string>,
+  ): Promise<void> {
     try {
       const { labels, ...prepared } = await prepareRequest(input, {
         allowHosts,

@@ -1,6 +1,6 @@
 export type { CrashReport, LossCause, WorkerEvent, WorkerInfo, WorkerStateName } from "../orchestrator/events.ts";
 export type { ExitReason } from "../orchestrator/exit-reason.ts";
-export type { OnWorkerLoss } from "../orchestrator/pool.ts";
+export type { OnWorkerLoss } from "../orchestrator/failover.ts";
 export type { Limits } from "../orchestrator/supervision/limits.ts";
 export { type ErrorCode, errorCodes, GlimpseError, type GlimpseErrorDetails } from "../protocol/errors.ts";
 export type { Device, Dtype, FinishReason, Usage, WarningCode } from "../protocol/messages.ts";

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { WorkerEvent } from "../orchestrator/events.ts";
+import type { OnWorkerLoss } from "../orchestrator/failover.ts";
 import { embeddedModel } from "../orchestrator/package-root.ts";
-import type { OnWorkerLoss } from "../orchestrator/pool.ts";
 import { defaultLimits, type Limits } from "../orchestrator/supervision/limits.ts";
 import type { Transport } from "../orchestrator/transport.ts";
 import { GlimpseError } from "../protocol/errors.ts";

@@ -11,7 +11,7 @@ import msgspec
 import torch
 
 from glimpse_worker.device import choose_device
-from glimpse_worker.engine.interface import Emit, Load
+from glimpse_worker.engine.interface import Counter, Emit, Load
 from glimpse_worker.engine.paged.assembly import CPU, GPU
 from glimpse_worker.engine.paged.loading import keep_what_is_there
 from glimpse_worker.engine.pulse import Pulse
@@ -81,6 +81,10 @@ class Endless:
     def load(self) -> Load:
         return self._engine.load
 
+    @property
+    def counter(self) -> Counter:
+        return self._engine.counter
+
     def submit(self, request: Generate, frames: Sequence[Frame]) -> None:
         text = text_of(request)
         if not text.startswith("{"):
@@ -147,8 +151,8 @@ class _Here:
 
 def load_endless(start: Start, progress: Progress, emit: Emit) -> Endless:
     """
-    `embedded` is the embedded model with its own weights, `9b` has random ones. The first process of a worker is
-    ready when all its CUDA graphs are captured; a later one as early as the shipped one.
+    `embedded` is the embedded model with its own weights, `9b` has random ones. The first process of a worker
+    is ready when all its CUDA graphs are captured; a later one as early as the shipped one.
     """
     device = choose_device(start.device)
     subject = trained() if start.model == "embedded" else random_weights("9b", device, torch.bfloat16)

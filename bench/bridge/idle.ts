@@ -3,7 +3,7 @@
  *
  *     npx tsx bench/bridge/idle.ts [--workers 8] [--seconds 30]
  */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { print, row } from "./figures.ts";
@@ -15,12 +15,37 @@ const TARGET = { most: 1 };
 /** What the kernel calls a second in /proc: USER_HZ. */
 const TICKS_PER_SECOND = 100;
 
-/** Seconds of processor time that the process has had, its threads together. */
-function processorSeconds(pid: number): number {
+interface Process {
+  group: number;
+  /** Of processor time, its threads together. */
+  seconds: number;
+}
+
+function processOf(pid: string | number): Process {
   const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
   // The second field, the name, is in brackets and may hold anything.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  const fields = stat
+    .slice(stat.lastIndexOf(")") + 2)
+    .split(" ")
+    .map(Number);
+  const [user = 0, system = 0] = fields.slice(11);
+  return { group: fields[2] ?? 0, seconds: (user + system) / TICKS_PER_SECOND };
+}
+
+/** Seconds of this process, and of each worker with what it has started. */
+function measure(workers: readonly number[]): number[] {
+  const all = readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      try {
+        return processOf(pid);
+      } catch {
+        // It ended while we looked.
+        return [];
+      }
+    });
+  const ofGroup = (group: number) => all.filter((it) => it.group === group).reduce((sum, it) => sum + it.seconds, 0);
+  return [processOf(process.pid).seconds, ...workers.map(ofGroup)];
 }
 
 const { values } = parseArgs({
@@ -32,9 +57,9 @@ const pids = glm.workers().map(({ pid }) => pid ?? 0);
 // What comes with the start is over.
 await delay(2000);
 const begun = now();
-const before = [process.pid, ...pids].map(processorSeconds);
+const before = measure(pids);
 await delay(1000 * Number(values.seconds));
-const after = [process.pid, ...pids].map(processorSeconds);
+const after = measure(pids);
 const seconds = (now() - begun) / 1e9;
 const shares = after.map((value, index) => (100 * (value - (before[index] ?? 0))) / seconds);
 const [node = 0, ...workers] = shares;

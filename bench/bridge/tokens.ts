@@ -1,7 +1,7 @@
 /**
  * From the engine's emit to the caller's loop, per token, beside a bare message of the same size:
  *
- *     npx tsx bench/bridge/tokens.ts [--tokens 200] [--repetitions 10] [--pause-ms 5]
+ *     npx tsx bench/bridge/tokens.ts [--tokens 100] [--repetitions 21] [--pause-ms 5]
  *
  * The worker is the shipped process on an engine that gives a token each pause and notes when. The bare message goes
  * from a DEALER of pyzmq to one of zeromq.js over a socket of the same kind, with the same pauses.
@@ -52,8 +52,8 @@ function oneWay({ emitted }: Stamps, seen: readonly number[]): number[] {
 
 const { values } = parseArgs({
   options: {
-    tokens: { type: "string", default: "200" },
-    repetitions: { type: "string", default: "10" },
+    tokens: { type: "string", default: "100" },
+    repetitions: { type: "string", default: "21" },
     "pause-ms": { type: "string", default: "5" },
   },
 });

@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from "vitest";
-import type { OnWorkerLoss } from "../../orchestrator/pool.ts";
+import type { OnWorkerLoss } from "../../orchestrator/failover.ts";
 import { Glimpse } from "../../sdk/client.ts";
 import { Pool, pidOf, shortLimits } from "./pool.ts";
 import { type Answer, defects, type Recorded } from "./recorded.ts";
