@@ -55,8 +55,12 @@ export class Generation {
         return [];
       case "box": {
         const [left = 0, top = 0, right = 0, bottom = 0] = part.box;
-        const place: Box = { image: part.image, box: [left, top, right, bottom] };
-        const box: Box = part.label === undefined ? place : { ...place, label: part.label };
+        const box: Box = {
+          image: part.image,
+          ...(part.page !== undefined && { page: part.page }),
+          box: [left, top, right, bottom],
+          ...(part.label !== undefined && { label: part.label }),
+        };
         this.#boxes.push(box);
         return [{ type: "box", ...box }];
       }

@@ -117,6 +117,9 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
         return this.#warn(this.#generation.warning(event));
       case "done":
         return this.#finish(this.#generation.result(event));
+      case "counted":
+        // Comes of what asks for it only.
+        return;
       case "error":
         return this.#fail(event.error, event.media);
       default:

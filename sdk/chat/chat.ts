@@ -58,8 +58,8 @@ export class Chat {
         hint: "Await the `result` of the first, or fork() the chat.",
       });
     }
-    const { images, video, ...own } = options;
-    const turn = userTurn(prompt, { images, video });
+    const { images, pdf, video, ...own } = options;
+    const turn = userTurn(prompt, { images, pdf, video });
     this.#running = true;
     const input = { ...this.#options, ...withoutUndefined(own), messages: [...this.#messages, turn] };
     // An observer hears of the ending before the caller, who may send the next turn at once.

@@ -1,22 +1,25 @@
 import { types } from "node:util";
 import { GlimpseError } from "../../protocol/errors.ts";
 import { invalid } from "../invalid.ts";
-import { type ImageSource, image, type VideoRef } from "../media/image.ts";
-import { imageKey, type Source } from "../media/source.ts";
+import { type ImageMedium, type ImageSource, image, isImage, toImage } from "../media/image.ts";
+import type { PdfSource } from "../media/pdf.ts";
+import type { VideoSource } from "../media/video.ts";
 import type { Content, ImageContent, Message } from "../request/input.ts";
 
 export interface TurnMedia {
   images?: readonly ImageSource[] | undefined;
-  video?: VideoRef | undefined;
+  pdf?: PdfSource | undefined;
+  video?: VideoSource | undefined;
 }
 
 /** A turn of the user, as it is kept: whatever its caller does with the bytes and lists later changes nothing. */
-export function userTurn(prompt: string | readonly Content[], { images = [], video }: TurnMedia): Message {
+export function userTurn(prompt: string | readonly Content[], { images = [], pdf, video }: TurnMedia): Message {
   if (!Array.isArray(images)) throw invalid("images", "an array of pictures", images);
   const pictures: Content[] = images.map((source) => ({ type: "image", image: kept(source) }));
+  const pages: Content[] = pdf === undefined ? [] : [{ type: "pdf", pdf }];
   const film: Content[] = video === undefined ? [] : [{ type: "video", video }];
   const said: readonly Content[] = isContent(prompt) ? prompt : [{ type: "text", text: prompt }];
-  return keptMessage({ role: "user", content: [...pictures, ...film, ...said] });
+  return keptMessage({ role: "user", content: [...pictures, ...pages, ...film, ...said] });
 }
 
 function isContent(prompt: string | readonly Content[]): prompt is readonly Content[] {
@@ -48,14 +51,22 @@ export function plainMessage({ role, content }: Message): Message {
 }
 
 function plainContent(content: Content): Content {
-  if (content.type === "video") throw unwritable("a video", "Ask about it in a chat that is not kept.");
-  if (content.type !== "image" || !("image" in content)) return content;
-  const { image } = content;
-  if (typeof image === "object" && imageKey in image) return plainImage(image[imageKey]);
-  return content;
+  switch (content.type) {
+    case "text":
+      return content;
+    case "video":
+      throw unwritable("a video", "Ask about it in a chat that is not kept.");
+    case "pdf":
+      throw unwritable("a PDF", "Ask about it in a chat that is not kept.");
+    case "image":
+      return "image" in content && isImage(content.image) ? plainImage(toImage(content.image, "image")) : content;
+    default:
+      return content satisfies never;
+  }
 }
 
-function plainImage(source: Source): ImageContent {
+function plainImage({ source, cap }: ImageMedium): ImageContent {
+  if (cap !== undefined) throw unwritable("a picture with a cap of pixels", "Give it without one.");
   switch (source.kind) {
     case "file":
       return { type: "image", path: source.path };
@@ -69,6 +80,10 @@ function plainImage(source: Source): ImageContent {
       return { type: "image", base64: toBuffer(source.data).toString("base64") };
     case "blob":
       throw unwritable("a Blob", "Pass its bytes: new Uint8Array(await blob.arrayBuffer()).");
+    case "stream":
+      throw unwritable("a stream", "Pass its bytes.");
+    default:
+      return source satisfies never;
   }
 }
 

@@ -1,5 +1,7 @@
-import { type ImageSource, isVideo, type VideoRef } from "../media/image.ts";
-import type { GenerateInput } from "../request/input.ts";
+import type { ImageSource } from "../media/image.ts";
+import { isPdf, type PdfRef } from "../media/pdf.ts";
+import { isVideo, type VideoRef } from "../media/video.ts";
+import type { GenerateInput, PromptInput } from "../request/input.ts";
 import type { GenerateOptions } from "../request/options.ts";
 
 export interface TaskOptions extends GenerateOptions {
@@ -17,7 +19,7 @@ export interface OcrOptions extends TaskOptions {
 const reading = { text: "Read all the text in this image.", markdown: "Convert this page to Markdown." };
 
 /** Reads a page: greedy, as there is one right answer. */
-export function ocr(page: ImageSource, { format = "text", ...options }: OcrOptions = {}): GenerateInput {
+export function ocr(page: ImageSource | PdfRef, { format = "text", ...options }: OcrOptions = {}): GenerateInput {
   return ask(page, reading[format], greedy(options));
 }
 
@@ -37,10 +39,14 @@ export function locate(picture: ImageSource, what: string, options: TaskOptions 
   return ask(picture, words, greedy(options));
 }
 
-function ask(media: ImageSource | VideoRef, words: string, options: TaskOptions): GenerateInput {
+function ask(media: ImageSource | VideoRef | PdfRef, words: string, options: TaskOptions): GenerateInput {
   const { prompt = words, thinking = false, ...rest } = options;
-  const shown = isVideo(media) ? { video: media } : { images: [media] };
-  return { ...rest, ...shown, prompt, maxThinkingTokens: rest.maxThinkingTokens ?? (thinking ? undefined : 0) };
+  return { ...rest, ...shown(media), prompt, maxThinkingTokens: rest.maxThinkingTokens ?? (thinking ? undefined : 0) };
+}
+
+function shown(media: ImageSource | VideoRef | PdfRef): Pick<PromptInput, "images" | "pdf" | "video"> {
+  if (isVideo(media)) return { video: media };
+  return isPdf(media) ? { pdf: media } : { images: [media] };
 }
 
 function greedy<Options extends TaskOptions>(options: Options): Options {
