@@ -89,7 +89,7 @@ def engine(subject: Subject, emit: Emit) -> PagedEngine:
         # What the orchestrator and the vision tower would be told: nobody asks here.
         cast(Any, None),
         inbox,
-        Intake(checkpoint, subject.prompts, features, inbox),
+        Intake(checkpoint, subject.prompts, subject.grammars, features, inbox),
         Admission(
             subject.tokenizer,
             GenerationConfig.from_dict({"eos_token_id": [vocabulary]}),

@@ -44,6 +44,7 @@ FinishReason = Literal["stop", "length", "cancelled"]
 WarningCode = Literal["IMAGE_PADDED", "IMAGE_FIRST_FRAME", "BOX_IMAGE_ASSUMED", "MAX_NEW_TOKENS_CUT"]
 ErrorCode = Literal[
     "INVALID_REQUEST",
+    "SCHEMA_UNSUPPORTED",
     "MEDIA_MIX_UNSUPPORTED",
     "IMAGE_UNREADABLE",
     "IMAGE_TOO_LARGE",
@@ -191,6 +192,8 @@ class Options(_Record, frozen=True, kw_only=True):
     top_k: Positive | None = None
     repetition_penalty: Annotated[float, Meta(gt=0)] | None = None
     stop: Sequence[NonEmptyString] | None = None
+    schema: NonEmptyString | None = None
+    """A JSON Schema, as JSON: the answer is JSON that it describes."""
 
 
 class Generate(_Keyed, frozen=True, kw_only=True):

@@ -91,7 +91,7 @@ def assemble(
         ),
         pulse_on([model.device]),
         inbox,
-        Intake(checkpoint, opened.prompts, features, inbox),
+        Intake(checkpoint, opened.prompts, opened.grammars, features, inbox),
         Admission(
             opened.tokenizer,
             model.generation_config,

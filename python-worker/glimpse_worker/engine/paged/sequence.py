@@ -67,6 +67,8 @@ class Sequence:
         """Whether the newest token is the last that was sampled in the slot, and so lies on the device."""
         self.epoch = 0
         """Changes when what is unread is not to count."""
+        self.ahead = False
+        """Whether what `allowed` says holds whatever is unread, so that nobody has to wait for that."""
         self.chunk_limit: int | None = None
         """The most tokens of it in one step, after a step with more did not fit into memory."""
 
@@ -90,7 +92,7 @@ class Sequence:
             self.sampled
             and self.length - self.computed == 1
             and self.generated < self.max_new_tokens
-            and (self.allowed is None or self.unread == 0)
+            and (self.allowed is None or self.ahead or self.unread == 0)
         )
 
     @property
