@@ -35,16 +35,11 @@ const QUEUE_LIMIT = 10_000;
 export async function startOrchestrator(options: OrchestratorOptions): Promise<Transport> {
   refuseUnsupportedPlatform();
   if (options.signal?.aborted) throw aborted(options.signal);
-  let launched = false;
-  const limits = { ...defaultLimits, ...options.limits };
-  // Who launches is there to hear of the first failure; later ones are tried again.
-  const impatient = { ...limits, startFailures: 1 };
-  const pool = await makePool(options, () => (launched ? limits : impatient));
+  const pool = await makePool(options);
   if (options.onEvent !== undefined) pool.subscribe(options.onEvent);
   const settled = new AbortController();
   try {
     await Promise.race([rejectOnAbort(options.signal, settled.signal), pool.start()]);
-    launched = true;
     return pool;
   } catch (error) {
     await pool.close();
@@ -54,7 +49,8 @@ export async function startOrchestrator(options: OrchestratorOptions): Promise<T
   }
 }
 
-async function makePool(options: OrchestratorOptions, limits: () => Limits): Promise<Pool> {
+async function makePool(options: OrchestratorOptions): Promise<Pool> {
+  const limits = { ...defaultLimits, ...options.limits };
   const { python, settings, workers = "auto", gpusPerWorker = 1 } = options;
   const { device, engine, ...rest } = settings;
   const accelerators = device === "cpu" ? [] : await discoverAccelerators();
@@ -68,7 +64,7 @@ async function makePool(options: OrchestratorOptions, limits: () => Limits): Pro
       python,
       placement,
       settings: own,
-      memoryBack: (signal) => memoryBack(placement, { withinMs: limits().memoryMs, signal, ours: pids() }),
+      memoryBack: (signal) => memoryBack(placement, { withinMs: limits.memoryMs, signal, ours: pids() }),
     })),
     limits,
     onWorkerLoss: options.onWorkerLoss ?? "resume",

@@ -23,8 +23,7 @@ export interface SlotOptions {
   python: string;
   placement: Placement;
   settings: Omit<WorkerSettings, "device" | "heartbeatMs" | "threads">;
-  /** Those of the moment: a pool that is being launched has less patience. */
-  limits: () => Limits;
+  limits: Limits;
   /**
    * Resolves when the memory of a worker that has ended is back, or is not expected any more; at once when the signal
    * fires.
@@ -154,7 +153,7 @@ export class Slot {
 
   #tell(event: SupervisorEvent): void {
     const now = performance.now();
-    const limits = this.#options.limits();
+    const { limits } = this.#options;
     const before = this.state;
     const [next, actions] = supervise(this.#supervised, event, now, { limits, random: Math.random });
     this.#supervised = next;
@@ -224,10 +223,10 @@ export class Slot {
     this.#said = undefined;
     this.#worker = undefined;
     const { python, placement, settings } = this.#options;
-    const { heartbeatMs } = this.#options.limits();
+    const { heartbeatMs, leaveMs } = this.#options.limits;
     const { device, threads, env } = placement;
     this.#spawning = Worker.start(
-      { generation, python, env, settings: { ...settings, device, threads, heartbeatMs } },
+      { generation, python, env, leaveMs, settings: { ...settings, device, threads, heartbeatMs } },
       {
         onControl: (message) => this.#onControl(message),
         onData: (message) => this.#listener.onData(this, message),
@@ -269,12 +268,12 @@ export class Slot {
         return this.#tell({ type: "heartbeat", stepAgeMs: message.phase === "step" ? message.ageMs : undefined });
       case "failed": {
         this.#said = new GlimpseError(message.code, message.message, message);
-        return this.#tell({ type: "gave up", hopeless: !this.#said.retryable });
+        return this.#tell({ type: "gave up" });
       }
       case "fault":
         // It leaves by itself; what it still has to say on the data channel comes before its exit.
         this.#said = new GlimpseError("WORKER_LOST", message.message);
-        return this.#tell({ type: "gave up", hopeless: false });
+        return this.#tell({ type: "gave up" });
       default:
         return message satisfies never;
     }
@@ -282,7 +281,7 @@ export class Slot {
 
   #onReady(message: ReadyMessage): void {
     this.#ready = message;
-    this.#tell({ type: "ready", stepMs: stepLimit(this.#options.limits(), message.device.kind) });
+    this.#tell({ type: "ready", stepMs: stepLimit(this.#options.limits, message.device.kind) });
     for (const { resolve } of this.#awaitingReady.splice(0)) resolve();
   }
 

@@ -10,8 +10,6 @@ export interface LogLine {
   line: string;
 }
 
-/** How long each step of `stop` waits for the process before the next, harsher one. */
-const GRACE_MS = 2_000;
 const KEPT_LINES = 20;
 /** Of a dump: some threads with their frames. */
 const KEPT_DUMP_LINES = 1_000;
@@ -21,15 +19,20 @@ export class WorkerProcess {
   readonly pid: number | undefined;
   readonly exited: Promise<ExitReason>;
   readonly #stderr: string[] = [];
+  readonly #leaveMs: number;
   #dump: string[] | undefined;
 
-  /** `env` is added to the environment of this process. */
+  /**
+   * `env` is added to the environment of this process; `leaveMs` is how long each step of `stop` waits before the next,
+   * harsher one.
+   */
   constructor(
     python: string,
-    env: Readonly<Record<string, string>>,
+    { env, leaveMs }: { env: Readonly<Record<string, string>>; leaveMs: number },
     start: StartMessage,
     onLog: (log: LogLine) => void,
   ) {
+    this.#leaveMs = leaveMs;
     const child = execa(python, ["-P", "-m", "glimpse_worker"], {
       // Its own process group, so that `stop` reaches its children as well, and Ctrl-C in a terminal only us.
       detached: true,
@@ -87,9 +90,9 @@ export class WorkerProcess {
 
   /** Waits for the process to leave by itself, then SIGTERM, then SIGKILL, to the whole process group. */
   async stop(): Promise<void> {
-    if (!(await this.#exitsWithin(GRACE_MS))) {
+    if (!(await this.#exitsWithin(this.#leaveMs))) {
       this.#signal("SIGTERM");
-      if (!(await this.#exitsWithin(GRACE_MS))) this.kill();
+      if (!(await this.#exitsWithin(this.#leaveMs))) this.kill();
     }
     await this.exited;
   }

@@ -27,6 +27,8 @@ export interface WorkerOptions {
   python: string;
   /** Added to the environment. */
   env: Readonly<Record<string, string>>;
+  /** How long it may take to leave before SIGTERM, and then before SIGKILL. */
+  leaveMs: number;
   settings: WorkerSettings;
 }
 
@@ -67,7 +69,7 @@ export class Worker {
     this.#directory = place.directory;
     this.#control = place.control;
     this.#data = place.data;
-    this.#process = new WorkerProcess(options.python, options.env, this.#startMessage(), (log) => listener.onLog(log));
+    this.#process = new WorkerProcess(options.python, options, this.#startMessage(), (log) => listener.onLog(log));
     this.#closed = this.#process.exited.then((exit) => this.#exited(exit));
     void this.#receive(this.#control, (frame) => this.#onControl(decodeControl(frame)));
     void this.#receive(this.#data, (frame) => this.#listener.onData(decodeData(frame)));

@@ -25,7 +25,7 @@ const engineChoice = z.discriminatedUnion("kind", [
   /** Has no model: plays the faults that the tests need. `slots` are those of `ready`. */
   z.strictObject({
     kind: z.literal("scripted"),
-    load: z.enum(["normal", "slow", "hang", "fail", "crash"]),
+    load: z.enum(["normal", "slow", "hang", "fail", "crash", "babble"]),
     slots: z.int().min(1).optional(),
   }),
 ]);

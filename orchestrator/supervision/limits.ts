@@ -14,6 +14,8 @@ export interface Limits {
   stepMs: number | undefined;
   /** How long a hung worker has for writing down its stacks, before it is killed. */
   dumpMs: number;
+  /** How long a worker that is to leave may take before SIGTERM, and then before SIGKILL. */
+  leaveMs: number;
   /** After a kill: a process that the kernel cannot end by then keeps its device, but no longer its requests. */
   killMs: number;
   /** The pause before a new process after the first loss; doubled by each further one, up to `backoffMaxMs`. */
@@ -21,7 +23,10 @@ export interface Limits {
   backoffMaxMs: number;
   /** A worker that was ready for so long has recovered: its next loss counts as the first. */
   stableMs: number;
-  /** So many processes in a row that end before they are ready, and no more is started. */
+  /**
+   * So many processes in a row that end before they are ready, and no more is started. While none has ever been ready,
+   * as during `launch()`, the first is enough.
+   */
   startFailures: number;
   /** How long a new process waits for the memory of the one before; then it is tried all the same. */
   memoryMs: number;
@@ -35,6 +40,7 @@ export const defaultLimits: Limits = {
   silenceMs: 20_000,
   stepMs: undefined,
   dumpMs: 1_000,
+  leaveMs: 2_000,
   killMs: 5_000,
   backoffMs: 500,
   backoffMaxMs: 30_000,

@@ -11,6 +11,8 @@ export interface Supervised {
   readonly generation: number;
   /** Processes in a row that ended before they were ready. */
   readonly failures: number;
+  /** One of its processes was ready once: what loaded before may well load again. */
+  readonly proven: boolean;
   /** Losses in a row, each before the worker was ready for `stableMs`. */
   readonly setbacks: number;
 }
@@ -44,8 +46,8 @@ export type SupervisorEvent =
   | { type: "ready"; stepMs: number }
   /** `stepAgeMs` is undefined while no step is under way. */
   | { type: "heartbeat"; stepAgeMs: number | undefined }
-  /** It says that it leaves; `hopeless`: a new process would say the same. */
-  | { type: "gave up"; hopeless: boolean }
+  /** It says that it leaves. */
+  | { type: "gave up" }
   | { type: "babbled" }
   | { type: "exited" }
   | { type: "memory settled" }
@@ -84,6 +86,7 @@ export const unstarted: Supervised = {
   life: { name: "pausing", until: Number.POSITIVE_INFINITY },
   generation: 0,
   failures: 0,
+  proven: false,
   setbacks: 0,
 };
 
@@ -155,7 +158,7 @@ export function supervise(state: Supervised, event: SupervisorEvent, now: number
     case "heartbeat":
       return heartbeat(state, event.stepAgeMs, now, policy);
     case "gave up":
-      return gaveUp(state, event.hopeless, now, policy);
+      return isRunning(life) ? end(state, "gave up", "leave", now, policy) : unchanged(state);
     case "babbled":
       return isRunning(life) ? end(state, "babbled", "kill", now, policy) : unchanged(state);
     case "exited":
@@ -200,7 +203,7 @@ function spawn(state: Supervised, now: number): Outcome {
 function ready(state: Supervised, stepMs: number, now: number): Outcome {
   if (state.life.name !== "loading") return unchanged(state);
   const life: Life = { name: "serving", since: now, heardAt: now, stepMs, stuck: false, draining: false };
-  return [{ ...state, failures: 0, life }, []];
+  return [{ ...state, failures: 0, proven: true, life }, []];
 }
 
 function heartbeat(state: Supervised, stepAgeMs: number | undefined, now: number, policy: Policy): Outcome {
@@ -214,15 +217,8 @@ function heartbeat(state: Supervised, stepAgeMs: number | undefined, now: number
   return [{ ...state, setbacks, life: { ...life, heardAt: now, stuck } }, []];
 }
 
-function gaveUp(state: Supervised, hopeless: boolean, now: number, policy: Policy): Outcome {
-  if (!isRunning(state.life)) return unchanged(state);
-  // What it says itself needs no second try.
-  const failures = hopeless ? policy.limits.startFailures : state.failures;
-  return end({ ...state, failures }, "gave up", "leave", now, policy);
-}
-
 function tick(state: Supervised, lateMs: number, now: number, policy: Policy): Outcome {
-  const life = excuse(state.life, lateMs);
+  const life = excuse(state.life, lateMs, now);
   const due = nextTick(life, policy.limits);
   if (due === undefined || now < due) return become(state, life);
   switch (life.name) {
@@ -247,10 +243,12 @@ function tick(state: Supervised, lateMs: number, now: number, policy: Policy): O
 }
 
 /** While this process itself was held up, it heard nobody: that time does not count against a worker. */
-function excuse(life: Life, lateMs: number): Life {
-  if (life.name === "starting") return { ...life, since: life.since + lateMs };
-  if (life.name === "loading") return { ...life, heardAt: life.heardAt + lateMs, progressAt: life.progressAt + lateMs };
-  if (life.name === "serving") return { ...life, heardAt: life.heardAt + lateMs };
+function excuse(life: Life, lateMs: number, now: number): Life {
+  // What has been heard since then is not excused.
+  const later = (time: number): number => Math.min(now, time + lateMs);
+  if (life.name === "starting") return { ...life, since: later(life.since) };
+  if (life.name === "loading") return { ...life, heardAt: later(life.heardAt), progressAt: later(life.progressAt) };
+  if (life.name === "serving") return { ...life, heardAt: later(life.heardAt) };
   return life;
 }
 
@@ -313,8 +311,9 @@ function afterLoss(
 ): Outcome {
   const failures = wasReady ? 0 : state.failures + 1;
   const lost = { ...state, failures, setbacks: state.setbacks + 1 };
-  if (failures >= limits.startFailures)
-    return [{ ...lost, life: { name: "failed" } }, [...actions, { type: "give up" }]];
+  // Who launches is there to hear of the first failure; later ones are tried again.
+  const most = state.proven ? limits.startFailures : 1;
+  if (failures >= most) return [{ ...lost, life: { name: "failed" } }, [...actions, { type: "give up" }]];
   return [{ ...lost, life: { name: "clearing" } }, [...actions, { type: "await memory" }]];
 }
 

@@ -115,7 +115,7 @@ class ReferenceEngine(_Kind, frozen=True, kw_only=True, tag="reference"):
 class ScriptedEngine(_Kind, frozen=True, tag="scripted"):
     """No model: plays the faults that the tests need."""
 
-    load: Literal["normal", "slow", "hang", "fail", "crash"]
+    load: Literal["normal", "slow", "hang", "fail", "crash", "babble"]
     slots: Positive | None = None
     """Those of `ready`; absent: a few."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -310,6 +311,54 @@ def test_a_crash_is_a_death_by_signal_after_the_tokens(worker: WorkerProcess) ->
     assert "Segmentation fault" in worker.log
 
 
+def test_a_script_that_leaves_has_a_code_of_its_own(worker: WorkerProcess) -> None:
+    worker.generate("exit 3")
+    assert worker.exit_code() == 3
+
+
+def test_a_script_that_uses_up_its_memory_dies_of_it(worker: WorkerProcess) -> None:
+    worker.generate("allocate 3")
+    assert worker.exit_code() == -signal.SIGABRT
+    assert "MemoryError" in worker.log
+    assert "in allocate" in worker.log
+
+
+def test_a_script_that_holds_the_interpreters_lock_silences_the_worker(spawn: Spawn) -> None:
+    worker = spawn(heartbeatMs=10)
+    worker.ready()
+    worker.generate("gil 1")
+    while worker.hears("control", within_ms=200):
+        worker.next_heartbeat()
+    worker.shut_down()
+    os.kill(worker.process.pid, signal.SIGUSR1)
+    while "in hang_with_lock" not in worker.log:
+        assert worker.process.poll() is None
+    assert not worker.hears("control", within_ms=100)
+
+
+def test_a_script_that_stops_its_process_goes_on_when_it_is_continued(worker: WorkerProcess) -> None:
+    key = worker.generate("stop 3")
+    os.waitid(os.P_PID, worker.process.pid, os.WSTOPPED)
+    os.kill(worker.process.pid, signal.SIGCONT)
+    messages, done = worker.until_end(key)
+    assert isinstance(done, Done)
+    assert text_of(messages, key) == "abc"
+
+
+def test_a_script_breaks_again_at_the_same_place_when_it_is_resumed(worker: WorkerProcess) -> None:
+    key = worker.generate("normal 3")
+    ids = ids_of(worker.until_end(key)[0], key)
+    resume(worker, "exit 3", ids[:-2])
+    assert worker.exit_code() == 3
+
+
+def test_a_script_does_not_go_on_after_the_ids_of_another(worker: WorkerProcess) -> None:
+    for generated in ([65], [260, 73, 999]):
+        _, error = worker.until_end(resume(worker, "normal 3", generated))
+        assert isinstance(error, Error)
+        assert (error.code, error.message[:11]) == ("INVALID_REQUEST", "generated: ")
+
+
 def test_a_hung_step_ends_no_request_but_the_worker_can_leave(worker: WorkerProcess) -> None:
     key = worker.generate("hang 1")
     while text_of([worker.next_data()], key) != "a":
@@ -362,6 +411,14 @@ def test_a_crash_while_loading_is_a_death_by_signal(spawn: Spawn) -> None:
     worker = spawn(load="crash")
     worker.expect(Hello)
     assert worker.exit_code() == -signal.SIGSEGV
+
+
+def test_babble_while_loading_is_no_message(spawn: Spawn) -> None:
+    worker = spawn(load="babble")
+    worker.expect(Hello)
+    with pytest.raises(msgspec.DecodeError):
+        worker.next_control()
+    assert worker.process.poll() is None
 
 
 def test_another_version_of_the_protocol_is_refused(spawn: Spawn) -> None:

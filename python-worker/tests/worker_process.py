@@ -131,6 +131,10 @@ class Orchestrator:
         (frame,) = socket.recv_multipart()
         return frame
 
+    def hears(self, channel: Literal["control", "data"], within_ms: int) -> bool:
+        """Whether something comes in time."""
+        return bool(self._sockets[channel].poll(within_ms))
+
     def expect(self, kind: type[M]) -> M:
         """The next message on the control channel that is no heartbeat, which is of this kind."""
         message = self.next_control()

@@ -18,8 +18,12 @@ _special = {STOP_TOKEN_ID: "<|user|>", **dict(enumerate(sorted(TAGS), start=STOP
 _special_ids = {text: token for token, text in _special.items()}
 _any_special = re.compile(f"({'|'.join(map(re.escape, _special_ids))})")
 
-ScriptedFault = Literal["crash", "hang", "oom", "babble", "poison"]
+ScriptedFault = Literal[
+    "crash", "exit", "allocate", "hang", "gil", "stop", "children", "oom", "babble", "poison"
+]
 FAULTS: dict[str, ScriptedFault] = {fault: fault for fault in get_args(ScriptedFault)}
+SURVIVED = frozenset[ScriptedFault]({"stop", "children"})
+"""After these the answer goes on to its end."""
 PAUSES_S = {"normal": (0.001,), "slow": (0.02,), "stutter": (0.0, 0.05, 0.001, 0.0, 0.12, 0.02)}
 """The pauses before each token, over and over."""
 _command = re.compile(r"(?P<name>[a-z]+) (?P<count>\d{1,6})|say (?P<text>.+)", re.DOTALL)
@@ -27,11 +31,12 @@ _command = re.compile(r"(?P<name>[a-z]+) (?P<count>\d{1,6})|say (?P<text>.+)", r
 
 @dataclass(frozen=True)
 class Script:
-    """Ids to play, with pauses in seconds before each; `fault` comes after the last of them."""
+    """Ids to play, with pauses in seconds before each; `fault` comes after the first `fault_at` of them."""
 
     ids: tuple[int, ...]
     pauses_s: tuple[float, ...] = PAUSES_S["normal"]
     fault: ScriptedFault | None = None
+    fault_at: int | None = None
 
 
 def encode(text: str) -> list[int]:
@@ -52,9 +57,17 @@ def decode(ids: Sequence[int]) -> str:
 def read_script(request: Generate) -> Script:
     """The script that the text of the last user message names. Raises WorkerFailure INVALID_REQUEST.
 
-    `normal N`, `slow N` (20 ms a token) and `stutter N` (irregular pauses) answer with N letters, one token
-    each; `crash N`, `hang N`, `oom N`, `babble N` and `poison N` break in that way after N letters (`poison`
-    ends the request with an error, and the engine with it); `say TEXT` answers TEXT.
+    What is played depends on the request alone, so another worker goes on with it, and breaks at the same
+    place. `say TEXT` answers TEXT; the others answer with N letters, one token each:
+
+    - `normal N`, `slow N` (20 ms a token), `stutter N` (irregular pauses) end well.
+    - `crash N` is then ended by SIGSEGV, `exit N` leaves with EXIT_SCRIPTED, and `allocate N` takes memory up
+      to a limit of the process, which ends it by SIGABRT.
+    - `hang N` hangs with the interpreter's lock free, `gil N` holds it, so that heartbeats stop too.
+    - `stop N` stops the whole process by SIGSTOP, and ends well when somebody sends SIGCONT.
+    - `children N` starts a process that sleeps, and ends well.
+    - `oom N` fails as GPU_OUT_OF_MEMORY, alone; `poison N` fails, and the engine breaks with it.
+    - `babble N` sends on the data channel what is no message.
     """
     text = _last_user_text(request)
     command = _command.fullmatch(text)
@@ -66,7 +79,9 @@ def read_script(request: Generate) -> Script:
     if name in PAUSES_S:
         return Script(tuple(encode(_framed(letters))), PAUSES_S[name])
     if name in FAULTS:
-        return Script(tuple(encode(_opened(letters))), fault=FAULTS[name])
+        fault, before = FAULTS[name], encode(_opened(letters))
+        ids = encode(_framed(letters)) if fault in SURVIVED else before
+        return Script(tuple(ids), fault=fault, fault_at=len(before))
     raise _unknown(text)
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import signal
 import threading
 import time
 from collections.abc import Sequence
-from typing import NoReturn, assert_never, cast
+from typing import assert_never
 
 import msgspec
 
 from ..failure import WorkerFailure, request_error
 from ..protocol import (
-    DataFromWorker,
     Device,
     Done,
     Error,
@@ -30,17 +27,16 @@ from ..protocol import (
     Tokens,
     TokensItem,
 )
+from .faults import Poisoned, babble_while_loading, crash, hang, play_fault
 from .interface import Emit, Load
 from .pulse import Pulse
-from .script import STOP_TOKEN_ID, ScriptedFault
+from .script import STOP_TOKEN_ID
 from .scripted_run import CONTEXT_LENGTH, Run
 
 SLOTS = 4
 """Unless the start line asks for another number."""
 LOADING_STEPS = 10
 LOADING_STEP_S = 0.1
-GARBAGE = b"\xc1 no message at all"
-"""MessagePack never uses the byte 0xc1."""
 _limits = PixelLimits(
     patch_size=14, merge_size=2, temporal_patch_size=2, min_pixels=12544, max_pixels=9633792
 )
@@ -65,13 +61,12 @@ def load_scripted(start: Start, choice: ScriptedEngine, progress: Progress, emit
             )
         case "crash":
             crash()
+        case "babble":
+            babble_while_loading(progress)
+            hang()
         case _:
             assert_never(choice.load)
     return Scripted(start, choice.slots or SLOTS, emit)
-
-
-class Poisoned(Exception):
-    """Ends its request, and the engine with it."""
 
 
 class Scripted:
@@ -159,8 +154,8 @@ class Scripted:
     def _step_one(self, run: Run) -> TokensItem:
         run.start()
         self._tell(run)
-        if run.fault is not None:
-            play_fault(run.fault, self._emit)
+        if fault := run.take_fault():
+            play_fault(fault, self._emit)
         item = run.step()
         self._tell(run)
         return item
@@ -168,40 +163,6 @@ class Scripted:
     def _tell(self, run: Run) -> None:
         for notice in run.take_notices():
             self._emit(notice)
-
-
-def play_fault(fault: ScriptedFault, emit: Emit) -> NoReturn:
-    """Breaks as a real engine might; what breaks one request only is raised as WorkerFailure."""
-    match fault:
-        case "crash":
-            crash()
-        case "hang":
-            hang()
-        case "oom":
-            raise WorkerFailure(
-                "GPU_OUT_OF_MEMORY",
-                "the script ran out of memory, as it was told to",
-                "Ask for something else.",
-            )
-        case "babble":
-            emit(cast(DataFromWorker, msgspec.Raw(GARBAGE)))
-            raise WorkerFailure("GENERATION_FAILED", "the script babbled, as it was told to")
-        case "poison":
-            raise Poisoned("the script broke the device, as it was told to")
-        case _:
-            assert_never(fault)
-
-
-def crash() -> NoReturn:
-    """Dies as on an error in native code."""
-    os.kill(os.getpid(), signal.SIGSEGV)
-    hang()
-
-
-def hang() -> NoReturn:
-    """Keeps its thread for ever, with the interpreter's lock free."""
-    threading.Event().wait()
-    raise AssertionError("nobody sets this event")
 
 
 def _ready(start: Start, slots: int) -> Ready:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from ..budget import new_token_budget
+from ..failure import WorkerFailure
 from ..geometry import Geometry
 from ..output import Output
 from ..protocol import (
@@ -51,6 +52,7 @@ class Run:
             geometries=[PICTURE] * len(request.media),
         )
         self._script: Script | None = None
+        self._fault: ScriptedFault | None = None
         self._budget = 0
         self._notices: list[RequestPrepared | RequestWarning] = []
         now = time.monotonic()
@@ -60,12 +62,16 @@ class Run:
         """Does nothing but for the first time. Raises WorkerFailure for a request that cannot be played."""
         if self._script is not None:
             return
-        # Their parts were sent by the earlier attempt.
+        script = None if self.cancelled else read_script(self._request)
+        if script is not None and script.ids[: len(self._resumed)] != tuple(self._resumed):
+            raise WorkerFailure("INVALID_REQUEST", "generated: the script does not begin with these ids")
+        # Their parts, and the warnings, were sent by the earlier attempt.
         self._output.push(self._resumed)
-        if self.cancelled:
+        self._output.take_warning(self.key)
+        if script is None:
             return
+        self._script, self._fault = script, script.fault
         self._started = time.monotonic()
-        self._script = read_script(self._request)
         asked = self._request.options.max_new_tokens
         self._budget, cut = new_token_budget(
             self.key,
@@ -82,7 +88,7 @@ class Run:
                 image_tokens=self._frames,
             )
         )
-        if cut is not None:
+        if cut is not None and not self._resumed:
             self._notices.append(cut)
         self._prepared = self._first = self._last = time.monotonic()
         self._finish_if_over()
@@ -92,12 +98,12 @@ class Run:
         notices, self._notices = self._notices, []
         return notices
 
-    @property
-    def fault(self) -> ScriptedFault | None:
-        """What comes next, once the ids are played; a cancel does not prevent it any more."""
-        if self._script is None or self._output.completion_tokens < len(self._script.ids):
+    def take_fault(self) -> ScriptedFault | None:
+        """What is to be played before the next id, once; a cancel does not prevent it any more."""
+        if self._script is None or self._output.completion_tokens != self._script.fault_at:
             return None
-        return self._script.fault
+        fault, self._fault = self._fault, None
+        return fault
 
     def step(self) -> TokensItem:
         """Plays the next id, unless there is none, or ends as cancelled; sets `finish_reason` at the end."""
@@ -106,12 +112,14 @@ class Run:
         parts: list[Part] = []
         if self._script is None or self.cancelled:
             self.finish_reason = "cancelled"
+            parts += self._output.finish()
         elif self.finish_reason is None:
             ids.append(self._script.ids[index])
             parts += self._output.push(ids)
             self._schedule(self._script)
-        if self.finish_reason is not None:
-            parts += self._output.finish()
+            # What is held back goes with the last id; so an earlier attempt that came to its end has sent it.
+            if self.finish_reason is not None:
+                parts += self._output.finish()
         if warning := self._output.take_warning(self.key):
             self._notices.append(warning)
         return TokensItem(
@@ -145,7 +153,7 @@ class Run:
         if played == len(self._resumed) + 1:
             self._first = self._last
         self._finish_if_over()
-        pause = FAULT_PAUSE_S if played == len(script.ids) else script.pauses_s[played % len(script.pauses_s)]
+        pause = FAULT_PAUSE_S if played == script.fault_at else script.pauses_s[played % len(script.pauses_s)]
         self.due = self._last + pause
 
     def _finish_if_over(self) -> None:

@@ -174,8 +174,10 @@ class PagedEngine:
             self._scheduler.add(request.generation.sequence)
             return
         self._emit(arrived.prepared.told(request.key))
-        for warning in arrived.prepared.warnings:
-            self._emit(warning)
+        # Those of an earlier attempt came before its first token.
+        if request.message.generated is None:
+            for warning in arrived.prepared.warnings:
+                self._emit(warning)
         try:
             generation = self._admission.admit(arrived)
         except Exception as error:
@@ -295,13 +297,14 @@ class PagedEngine:
             sequence.read(token)
             request.clock.sampled(now)
             generation.take(token)
+            # Before the tokens that bring it about: an attempt that goes on after them says it no more.
+            if warning := generation.take_warning():
+                self._emit(warning)
             if item := generation.drain():
                 items.append(item)
             advanced.append(run)
         if items:
             self._emit(Tokens(items=items))
         for request, generation in advanced:
-            if warning := generation.take_warning():
-                self._emit(warning)
             if generation.finish_reason is not None:
                 self._end(request, done(request, generation.finish_reason))

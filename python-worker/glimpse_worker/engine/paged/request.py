@@ -75,9 +75,12 @@ class Clock:
 
     def timing(self) -> Timing:
         """What has not happened yet counts as happening now."""
+        # The pool may set both at this very moment, the second after the first: read in the other order, and
+        # before the time, they give no negative one.
+        prepared, preparing = self._prepared, self._preparing
         now = time.monotonic()
-        preparing = self._preparing or now
-        prepared = self._prepared or now
+        preparing = preparing or now
+        prepared = prepared or now
         started = self._started or now
         first = self._first or (now if self._started else started)
         last = self._last or first
@@ -133,13 +136,16 @@ class Generation:
     def begin(self, generated: List[int]) -> None:
         """
         Takes up what an earlier attempt has generated, and what follows from it without the model, which is
-        sent with the first token that the model gives. May set `finish_reason`.
+        sent with the first token that the model gives. May set `finish_reason`: an attempt that had come to
+        its end has sent, with its last token, all that was held back.
         """
         if generated:
             self._output.push(generated)
             self._output.take_warning(self.key)
             self._sent = len(generated)
             self._go_on()
+            if self.finish_reason is not None and not self._ids:
+                self._parts.clear()
         elif self._thinking is not None and self._thinking.limit == 0:
             self._write(self._thinking.skip)
 
