@@ -1,8 +1,10 @@
 import type { WorkerEvent, WorkerInfo } from "../orchestrator/events.ts";
 import type { Transport } from "../orchestrator/transport.ts";
-import type { GenerateInput } from "./request/input.ts";
-import type { GenerateResult } from "./result.ts";
+import type { InferInput, InferOutput, OutputSchema } from "./output/schema.ts";
+import type { AnyInput, GenerateInput, StructuredInput } from "./request/input.ts";
+import type { CancelledResult, GenerateResult, StructuredResult } from "./result.ts";
 import { GenerationStream } from "./stream.ts";
+import { StructuredStream } from "./structured-stream.ts";
 
 /** A running model. Made by `launch()`; `close()` it, or declare it with `await using`. */
 export class Glimpse implements AsyncDisposable {
@@ -15,13 +17,25 @@ export class Glimpse implements AsyncDisposable {
   }
 
   /** Sends a request and resolves with the whole result. Rejects with a GlimpseError, never with anything else. */
-  generate(input: GenerateInput): Promise<GenerateResult> {
-    return this.stream(input).result;
+  generate<Schema extends OutputSchema>(input: StructuredInput<Schema>): Promise<StructuredResult<InferOutput<Schema>>>;
+  generate(input: GenerateInput): Promise<GenerateResult>;
+  generate(input: AnyInput): Promise<GenerateResult | CancelledResult> {
+    return this.#start(input).result;
   }
 
   /** Sends a request at once and returns a handle for its events, its result and its cancelling. Never throws. */
-  stream(input: GenerateInput): GenerationStream {
-    return new GenerationStream(this.#transport, input, this.#allowHosts);
+  stream<Schema extends OutputSchema>(
+    input: StructuredInput<Schema>,
+  ): StructuredStream<InferOutput<Schema>, InferInput<Schema>>;
+  stream(input: GenerateInput): GenerationStream;
+  stream(input: AnyInput): GenerationStream | StructuredStream<unknown> {
+    return this.#start(input);
+  }
+
+  #start(input: AnyInput): GenerationStream | StructuredStream<unknown> {
+    const stream = new GenerationStream(this.#transport, input, this.#allowHosts);
+    // What is no schema at all is refused by the stream.
+    return input?.output === undefined ? stream : new StructuredStream(stream, input.output);
   }
 
   /** The workers as they are now. */

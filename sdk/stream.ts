@@ -5,7 +5,7 @@ import { GlimpseError } from "../protocol/errors.ts";
 import { onAbort } from "./abort.ts";
 import { EventBuffer } from "./event-buffer.ts";
 import { Generation } from "./generation.ts";
-import type { GenerateInput } from "./request/input.ts";
+import type { AnyInput } from "./request/input.ts";
 import { prepareRequest } from "./request/prepare.ts";
 import type { GenerateResult, StreamEvent } from "./result.ts";
 
@@ -33,7 +33,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
   #ended = false;
   #iterated = false;
 
-  constructor(transport: Transport, input: GenerateInput, allowHosts: ReadonlySet<string>) {
+  constructor(transport: Transport, input: AnyInput, allowHosts: ReadonlySet<string>) {
     Error.captureStackTrace(this.#calledFrom, GenerationStream);
     const requestId = randomUUID();
     this.#generation = new Generation(requestId);
@@ -49,7 +49,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
     else void this.#run(transport, requestId, input, allowHosts);
   }
 
-  async #run(transport: Transport, id: string, input: GenerateInput, allowHosts: ReadonlySet<string>): Promise<void> {
+  async #run(transport: Transport, id: string, input: AnyInput, allowHosts: ReadonlySet<string>): Promise<void> {
     try {
       const { labels, ...prepared } = await prepareRequest(input, {
         allowHosts,

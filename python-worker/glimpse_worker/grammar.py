@@ -14,23 +14,23 @@ from tokenizers import Tokenizer
 from .answer_tokens import AnswerTokens, token_bytes
 from .bitmask import Bitmask, all_but, only
 from .failure import WorkerFailure
-from .protocol import Options
+from .protocol import MAX_SCHEMA_CHARACTERS, Options
 
-MAX_SCHEMA_CHARACTERS = 128 * 1024
 MAX_SCHEMA_DEPTH = 64
 """Objects and arrays of the schema's own text, one in another."""
 KEPT = 64
 """So many grammars are kept, those that were used last."""
 
-WHITE_SPACE = r"( |\n[ ]{0,32})?"
-"""
-Between two symbols: nothing, a blank, or a line break with its indentation. More of it could go on until
-the tokens are used up.
-"""
-
 # What a schema might ask of the library that is none of JSON Schema's, and would loosen what it enforces.
 _LIBRARY_OPTIONS = "x-guidance"
-_OPTIONS = {"whitespace_pattern": WHITE_SPACE, "lenient": False, "coerce_one_of": False}
+_OPTIONS = {
+    # Patterns. White space elsewhere, or any number of it, could go on until the tokens are used up.
+    "item_separator": ", ?",
+    "key_separator": ": ?",
+    "whitespace_flexible": False,
+    "lenient": False,
+    "coerce_one_of": False,
+}
 _SHOWN_CHARACTERS = 300
 
 

@@ -16,6 +16,8 @@ PROTOCOL_VERSION = 3
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 """A header larger than this is no message; pictures travel in frames of their own."""
+MAX_SCHEMA_CHARACTERS = 128 * 1024
+"""The longest JSON Schema, as JSON."""
 MAX_MEDIA_BYTES = 64 * 1024 * 1024
 """The most that one picture may weigh, encoded."""
 

@@ -77,7 +77,7 @@ class Guided(LogitsProcessor):
     def __init__(self, guide: Guide) -> None:
         self._guide = guide
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         mask = self._guide(input_ids[0].tolist())
         allowed = torch.from_numpy(unpacked(mask, scores.shape[-1])).to(scores.device)
         return scores.masked_fill(~allowed, -torch.inf)

@@ -68,7 +68,7 @@ def open_model(
     model = load_model(checkpoint, device, start.dtype, progress, spread=spread)
     grammars = Grammars(
         tokenizer.backend_tokenizer,
-        model.config.text_config.vocab_size,
+        model.lm_head.out_features,
         stop_token_ids(model.generation_config),
     )
     return Opened(start.model, checkpoint, tokenizer, prompts, grammars, model, versions)
