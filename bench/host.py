@@ -32,6 +32,7 @@ from glimpse_worker.engine.paged.intake import Intake
 from glimpse_worker.engine.paged.pages import Pages
 from glimpse_worker.engine.paged.runner import Runner
 from glimpse_worker.engine.paged.scheduler import Scheduler
+from glimpse_worker.engine.pulse import Pulse
 from glimpse_worker.worker import SWITCH_INTERVAL_S
 
 from .client import Client
@@ -88,6 +89,7 @@ def engine(subject: Subject, emit: Emit) -> PagedEngine:
     return PagedEngine(
         # What the orchestrator and the vision tower would be told: nobody asks here.
         cast(Any, None),
+        Pulse(),
         inbox,
         Intake(checkpoint, subject.prompts, subject.grammars, features, inbox),
         Admission(

@@ -20,4 +20,5 @@ def start_line(directory: Path, device: str = "cpu") -> Start:
         device=device,
         dtype="auto",
         engine=PagedEngine(),
+        heartbeat_ms=1000,
     )

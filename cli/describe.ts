@@ -1,4 +1,4 @@
-import { type GenerateInput, type GenerateResult, type Glimpse, launch } from "../sdk/index.ts";
+import { connect, type GenerateInput, type GenerateResult, type Glimpse, launch } from "../sdk/index.ts";
 import { parseAllowHosts } from "../sdk/media/allow-hosts.ts";
 import { prepareRequest } from "../sdk/request/prepare.ts";
 import { printAnswer } from "./answer.ts";
@@ -28,8 +28,12 @@ export async function describe(
   return task.exitCode;
 }
 
-/** Sets up the Python environment if need be, and loads the model, both shown on stderr. */
+/**
+ * Sets up the Python environment if need be, and loads the model, both shown on stderr; or connects to the background
+ * orchestrator, if that was asked for.
+ */
 export async function start(options: DescribeOptions, signal: AbortSignal): Promise<Glimpse> {
+  if (options.connect) return connect({ name: options.name, allowHosts: options.allowHost, signal });
   await ensureEnvironment(options.python, { signal });
   const display = new ProgressDisplay();
   const { model, revision, device, dtype, engine, kvCacheMemoryBytes, python, allowHost } = options;

@@ -1,7 +1,17 @@
 import { Command, CommanderError, Option } from "commander";
 import { version } from "../orchestrator/package-root.ts";
 import { Interruption } from "./interruption.ts";
-import { collect, type DescribeOptions, decimal, type EngineOptions, integer } from "./options.ts";
+import {
+  collect,
+  type DescribeOptions,
+  type DownOptions,
+  decimal,
+  type EngineOptions,
+  integer,
+  placement,
+  type UpOptions,
+  type WorkersOptions,
+} from "./options.ts";
 
 const interruption = new Interruption();
 
@@ -12,7 +22,18 @@ const program = new Command("glimpse")
   .exitOverride()
   .showHelpAfterError("(glimpse --help shows what there is)");
 
-/** Of every command that loads a model. */
+/** Of the commands that load a model. */
+const model = new Option(
+  "--model <path-or-id>",
+  "a Glm4v checkpoint, or its id on the Hugging Face hub (default: the embedded model)",
+);
+const revision = new Option("--revision <revision>", "branch, tag or commit of an id");
+const device = new Option("--device <device>", "auto, cpu, cuda or cuda:N (default: auto)");
+const dtype = new Option("--dtype <dtype>", "(default: auto)").choices(["auto", "float32", "bfloat16", "float16"]);
+const python = new Option(
+  "--python <path>",
+  "an interpreter that has torch and transformers (default: the environment of the set-up)",
+);
 const engine = new Option(
   "--engine <engine>",
   "paged: all requests in one batch; reference: transformers' own generate, one request at a time (default: paged)",
@@ -27,13 +48,19 @@ program
   .description("describe pictures, each given by path or http(s) URL")
   .argument("<picture...>", "PNG, JPEG, WebP or GIF")
   .option("--prompt <text>", "what to ask about each picture", "Describe this image.")
-  .option("--model <path-or-id>", "a Glm4v checkpoint, or its id on the Hugging Face hub (default: the embedded model)")
-  .option("--revision <revision>", "branch, tag or commit of an id")
-  .option("--device <device>", "auto, cpu, cuda or cuda:N (default: auto)")
-  .addOption(new Option("--dtype <dtype>", "(default: auto)").choices(["auto", "float32", "bfloat16", "float16"]))
+  .addOption(model)
+  .addOption(revision)
+  .addOption(device)
+  .addOption(dtype)
   .addOption(engine)
   .addOption(kvCacheMemoryBytes)
-  .option("--python <path>", "an interpreter that has torch and transformers (default: the environment of the set-up)")
+  .addOption(python)
+  .addOption(
+    new Option("--connect", "use the workers of `glimpse up`, with the options that these were started with").conflicts(
+      ["model", "revision", "device", "dtype", "engine", "kvCacheMemoryBytes", "python"],
+    ),
+  )
+  .addOption(new Option("--name <name>", "those of `glimpse up --name`; implies --connect").implies({ connect: true }))
   .option("--max-new-tokens <n>", "(default: 8192)", integer)
   .option(
     "--max-thinking-tokens <n>",
@@ -62,6 +89,65 @@ program
     const { demo } = await import("./demo.ts");
     process.exitCode = await demo(options, interruption);
   });
+
+/** Of the commands about the workers that stay. */
+const name = new Option("--name <name>", "which background orchestrator, if there are several").default("default");
+
+program
+  .command("up")
+  .description("start workers that stay, for the programs that connect() to them")
+  .addOption(model)
+  .addOption(revision)
+  .addOption(device)
+  .addOption(dtype)
+  .addOption(engine)
+  .addOption(kvCacheMemoryBytes)
+  .addOption(python)
+  .option(
+    "--workers <which>",
+    "auto (one per GPU), a number, or devices such as cuda:0,cuda:1 (default: auto)",
+    placement,
+  )
+  .option("--gpus-per-worker <n>", "for a model that needs several, with engine reference only (default: 1)", integer)
+  .addOption(
+    new Option(
+      "--on-worker-loss <what>",
+      "what becomes of the requests of a worker that is lost (default: resume)",
+    ).choices(["resume", "restart", "fail"]),
+  )
+  .option("--queue-limit <n>", "most requests that may wait; more are refused", integer)
+  .option("--idle-minutes <n>", "end when nobody was connected for so long; 0: never", decimal, 60)
+  .addOption(name)
+  .action(async (options: UpOptions) => {
+    const { up } = await import("./up.ts");
+    process.exitCode = await up(options, interruption);
+  });
+
+program
+  .command("down")
+  .description("end the workers that stay, when what they are doing is done")
+  .option("--now", "end them at once; what they are doing fails")
+  .addOption(name)
+  .action(async (options: DownOptions) => {
+    const { down } = await import("./down.ts");
+    process.exitCode = await down(options, interruption);
+  });
+
+program
+  .command("workers")
+  .description("show the workers that stay")
+  .option("--json", "print one JSON object per worker, and nothing else, on stdout")
+  .addOption(name)
+  .action(async (options: WorkersOptions) => {
+    const { workers } = await import("./workers.ts");
+    process.exitCode = await workers(options, interruption);
+  });
+
+program.command("background", { hidden: true }).action(async () => {
+  const { background } = await import("./background.ts");
+  // Connections that are open tell by their end that the process is gone.
+  process.exit(await background(interruption));
+});
 
 program
   .command("setup")

@@ -6,6 +6,34 @@ export interface EngineOptions {
   kvCacheMemoryBytes?: number;
 }
 
+/** Which background orchestrator a command is about. */
+export interface NameOption {
+  name: string;
+}
+
+/** What `glimpse up` takes; names and meanings are those of `launch()`. */
+export interface UpOptions extends EngineOptions, NameOption {
+  model?: string;
+  revision?: string;
+  device?: string;
+  dtype?: "auto" | "float32" | "bfloat16" | "float16";
+  python?: string;
+  workers?: "auto" | number | string[];
+  gpusPerWorker?: number;
+  onWorkerLoss?: "resume" | "restart" | "fail";
+  queueLimit?: number;
+  /** 0: never. */
+  idleMinutes: number;
+}
+
+export interface DownOptions extends NameOption {
+  now?: boolean;
+}
+
+export interface WorkersOptions extends NameOption {
+  json?: boolean;
+}
+
 /** What `glimpse describe` takes; names and meanings are those of `launch()` and `generate()`. */
 export interface DescribeOptions extends EngineOptions {
   prompt: string;
@@ -14,6 +42,9 @@ export interface DescribeOptions extends EngineOptions {
   device?: string;
   dtype?: "auto" | "float32" | "bfloat16" | "float16";
   python?: string;
+  /** Use the background orchestrator, and this one of them. */
+  connect?: boolean;
+  name?: string;
   allowHost?: string[];
   maxNewTokens?: number;
   maxThinkingTokens?: number;
@@ -34,6 +65,12 @@ export function integer(text: string): number {
 export function decimal(text: string): number {
   if (!/^\d*\.?\d+$/.test(text)) throw new InvalidArgumentError("Expected a number, such as 0.7.");
   return Number(text);
+}
+
+/** How many workers, or on which devices. */
+export function placement(text: string): "auto" | number | string[] {
+  if (text === "auto") return text;
+  return /^\d+$/.test(text) ? Number(text) : text.split(",").map((device) => device.trim());
 }
 
 /** For options that may be given several times. */

@@ -48,8 +48,8 @@ export class Board {
   }
 
   /** Its media were read: their bytes are no longer in flight, and its true size is known. */
-  prepared(id: string, promptTokens: number): void {
-    const passenger = this.#passengers.get(id);
+  prepared({ request, promptTokens }: { request: string; promptTokens: number }): void {
+    const passenger = this.#passengers.get(request);
     if (passenger === undefined) return;
     passenger.prepared = true;
     passenger.cost = { ...passenger.cost, promptTokens };

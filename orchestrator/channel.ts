@@ -42,8 +42,8 @@ export class Channel {
   }
 
   /** The messages of the peer, until the channel is closed. */
-  async *receive(): AsyncGenerator<Uint8Array[]> {
-    for await (const frames of this.#socket) yield frames;
+  receive(): AsyncIterable<Uint8Array[]> {
+    return this.#socket;
   }
 
   close(): void {

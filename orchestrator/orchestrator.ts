@@ -5,9 +5,10 @@ import { discoverAccelerators } from "./devices/discover.ts";
 import { type WaitForMemoryOptions, waitForMemory } from "./devices/memory.ts";
 import { type Placement, type PlacementRequest, place } from "./devices/place.ts";
 import type { WorkerEvent } from "./events.ts";
-import { type OnWorkerLoss, Pool } from "./pool.ts";
+import type { OnWorkerLoss } from "./failover.ts";
+import { Pool } from "./pool.ts";
 import type { SlotOptions } from "./slot.ts";
-import { defaultLimits, type Limits } from "./supervision/limits.ts";
+import { completeLimits, type Limits } from "./supervision/limits.ts";
 import type { Transport } from "./transport.ts";
 
 export interface OrchestratorOptions {
@@ -34,23 +35,21 @@ const QUEUE_LIMIT = 10_000;
 /** Starts the workers and resolves when all take requests. Rejects with the reason of the first that does not. */
 export async function startOrchestrator(options: OrchestratorOptions): Promise<Transport> {
   refuseUnsupportedPlatform();
-  if (options.signal?.aborted) throw aborted(options.signal);
-  const pool = await makePool(options);
-  if (options.onEvent !== undefined) pool.subscribe(options.onEvent);
-  const settled = new AbortController();
+  const { signal, onEvent } = options;
+  if (signal?.aborted) throw aborted(signal);
+  const pool = await orAborted(makePool(options), signal);
+  if (onEvent !== undefined) pool.subscribe(onEvent);
   try {
-    await Promise.race([rejectOnAbort(options.signal, settled.signal), pool.start()]);
+    await orAborted(pool.start(), signal);
     return pool;
   } catch (error) {
     await pool.close();
     throw error;
-  } finally {
-    settled.abort();
   }
 }
 
 async function makePool(options: OrchestratorOptions): Promise<Pool> {
-  const limits = { ...defaultLimits, ...options.limits };
+  const limits = completeLimits(options.limits);
   const { python, settings, workers = "auto", gpusPerWorker = 1 } = options;
   const { device, engine, ...rest } = settings;
   const accelerators = device === "cpu" ? [] : await discoverAccelerators();
@@ -78,18 +77,24 @@ async function memoryBack(placement: Placement, options: WaitForMemoryOptions): 
   const used = placement.accelerators.map(({ usedBytes }) => usedBytes);
   const known = used.filter((bytes) => bytes !== undefined);
   const before = known.length === used.length ? known.reduce((sum, bytes) => sum + bytes, 0) : undefined;
+  const memory = await waitForMemory(placement, before, options);
+  return { heldBy: memory.kind === "held" ? memory.processes : [] };
+}
+
+/** Settles as `work` does, unless `signal` fires first; `work` itself goes on. */
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  const settled = new AbortController();
   try {
-    const memory = await waitForMemory(placement, before, options);
-    return { heldBy: memory.kind === "held" ? memory.processes : [] };
-  } catch (error) {
-    if (options.signal.aborted) return { heldBy: [] };
-    throw error;
+    return await Promise.race([rejectOnAbort(signal, settled.signal), work]);
+  } finally {
+    settled.abort();
   }
 }
 
-/** Rejects when `signal` fires, and lets go of it when `until` does. */
+/** Lets go of `signal` when `until` fires. */
 function rejectOnAbort(signal: AbortSignal | undefined, until: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
+    if (signal?.aborted) reject(aborted(signal));
     signal?.addEventListener("abort", () => reject(aborted(signal)), { signal: until });
   });
 }

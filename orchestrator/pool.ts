@@ -1,24 +1,18 @@
 import { GlimpseError } from "../protocol/errors.ts";
 import type { DataFromWorker } from "../protocol/messages.ts";
-import { lostWorker, poisonRequest } from "./crash-report.ts";
+import { Dispatcher } from "./dispatcher.ts";
 import type { CrashReport, WorkerEvent, WorkerInfo } from "./events.ts";
-import { type Continuation, Request } from "./request.ts";
-import { affinityKeys } from "./requests/affinity.ts";
+import { type FailoverPolicy, fateOf } from "./failover.ts";
+import { Request } from "./request.ts";
 import { estimateCost } from "./requests/cost.ts";
-import { EndingRate, RequestQueue } from "./requests/queue.ts";
-import { type Candidate, route } from "./requests/route.ts";
+import { EndingRate } from "./requests/queue.ts";
 import { Slot, type SlotOptions } from "./slot.ts";
 import { Subscribers } from "./subscribers.ts";
 import type { RequestEvent, Submission, SubmittedRequest, Transport } from "./transport.ts";
 
-export type OnWorkerLoss = "resume" | "restart" | "fail";
-
-export interface PoolOptions {
+export interface PoolOptions extends FailoverPolicy {
   slots: readonly Omit<SlotOptions, "limits">[];
   limits: SlotOptions["limits"];
-  onWorkerLoss: OnWorkerLoss;
-  /** Whether a worker can go on after the tokens of another. */
-  canResume: boolean;
   queueLimit: number;
 }
 
@@ -26,22 +20,20 @@ export interface PoolOptions {
 export class Pool implements Transport {
   readonly #options: PoolOptions;
   readonly #slots: readonly Slot[];
-  readonly #queue: RequestQueue<Request>;
+  readonly #dispatcher: Dispatcher;
   readonly #subscribers = new Subscribers();
   readonly #endings = new EndingRate();
   readonly #drained: (() => void)[] = [];
   #requests = 0;
-  /** Gets nothing more until it is empty, for a request that must have it for itself. */
-  #reserved: Slot | undefined;
+  /** Taken, and not yet where they wait. */
+  #arriving = 0;
   #draining = false;
   #restarting: Promise<void> | undefined;
-  #dispatching = false;
   /** Why no request is taken any more. */
   #ended: GlimpseError | undefined;
 
   constructor(options: PoolOptions) {
     this.#options = options;
-    this.#queue = new RequestQueue(options.queueLimit);
     this.#slots = options.slots.map(
       (slot) =>
         new Slot(
@@ -49,12 +41,13 @@ export class Pool implements Transport {
           {
             onEvent: (event) => this.#subscribers.tell(event),
             onData: (from, message) => this.#onData(from, message),
-            onRoom: () => this.#dispatchSoon(),
+            onRoom: () => this.#dispatcher.dispatchSoon(),
             onLost: (requests, report) => this.#onLost(requests, report),
             onFailed: (_, error) => this.#onFailed(error),
           },
         ),
     );
+    this.#dispatcher = new Dispatcher(this.#slots, options.queueLimit, () => this.#checkDrained());
   }
 
   /** Resolves when every worker is ready; rejects with the reason of the first that will not be. */
@@ -66,8 +59,14 @@ export class Pool implements Transport {
     const ready = this.#slots.find((slot) => slot.readyMessage !== undefined)?.readyMessage;
     const place = { sequence: this.#requests++, cost: estimateCost(submission, ready) };
     const request = new Request(submission, place, onEvent, { release: (released) => this.#release(released) });
+    const refusal = this.#refusal();
+    this.#arriving += 1;
     // Events come from the event loop, so that the caller holds the request before the first of them.
-    setImmediate(() => this.#accept(request));
+    setImmediate(() => {
+      this.#arriving -= 1;
+      this.#accept(request, refusal);
+      this.#checkDrained();
+    });
     return request;
   }
 
@@ -106,98 +105,33 @@ export class Pool implements Transport {
     for (const slot of this.#slots) await slot.replace();
   }
 
-  #accept(request: Request): void {
+  /** Why a request that comes now is not taken. */
+  #refusal(): GlimpseError | undefined {
+    if (this.#ended !== undefined || !this.#draining) return this.#ended;
+    const hint = "launch() starts a new one.";
+    return new GlimpseError("DISPOSED", "the client takes no more requests: it is draining", { hint });
+  }
+
+  #accept(request: Request, refusal: GlimpseError | undefined): void {
     if (request.state === "ended") return;
-    if (this.#ended !== undefined) return request.fail(this.#ended);
-    if (this.#draining) {
-      const hint = "launch() starts a new one.";
-      return request.fail(new GlimpseError("DISPOSED", "the client takes no more requests: it is draining", { hint }));
-    }
-    if (this.#queue.admit(request) === "full") return request.fail(this.#queueFull());
-    this.#dispatch();
+    const error = refusal ?? this.#ended;
+    if (error !== undefined) return request.fail(error);
+    if (this.#dispatcher.admit(request) === "full") request.fail(this.#queueFull());
   }
 
   #queueFull(): GlimpseError {
-    const retryAfterMs = Math.round(this.#endings.retryAfterMs(this.#queue.length, performance.now()));
+    const { length } = this.#dispatcher;
+    const retryAfterMs = Math.round(this.#endings.retryAfterMs(length, performance.now()));
     const { queueLimit } = this.#options;
-    return new GlimpseError("QUEUE_FULL", `${this.#queue.length} requests wait, and queueLimit is ${queueLimit}`, {
+    return new GlimpseError("QUEUE_FULL", `${length} requests wait, and queueLimit is ${queueLimit}`, {
       hint: `Send it again in about ${retryAfterMs} ms, or launch with a larger queueLimit.`,
       retryAfterMs,
     });
   }
 
-  /** Once per turn of the event loop, for what comes in numbers. */
-  #dispatchSoon(): void {
-    if (this.#dispatching) return;
-    this.#dispatching = true;
-    setImmediate(() => {
-      this.#dispatching = false;
-      this.#dispatch();
-    });
-  }
-
-  #dispatch(): void {
-    for (const request of this.#queue) {
-      // In the order of their acceptance; only who waits for a worker of its own is overtaken.
-      if (!this.#tryToBoard(request) && !request.alone) break;
-    }
-    this.#tellPlaces();
-    this.#checkDrained();
-  }
-
-  #tryToBoard(request: Request): boolean {
-    const slot = this.#slotFor(request);
-    if (slot === undefined) return false;
-    this.#queue.remove(request);
-    if (request.alone) this.#reserved = undefined;
-    try {
-      slot.take(request, this.#keys(request));
-    } catch (error) {
-      if (!GlimpseError.is(error)) throw error;
-      request.fail(error);
-    }
-    return true;
-  }
-
-  #slotFor(request: Request): Slot | undefined {
-    const { alone, cost } = request;
-    const open = this.#slots.filter((slot) => alone || slot !== this.#reserved);
-    const candidates = open.map((slot) => slot.candidate(this.#keys(request))).filter((slot) => slot !== undefined);
-    const id = route({ tokens: cost.promptTokens, mediaBytes: cost.mediaBytes, alone }, candidates);
-    if (id === undefined && alone) this.#reserve(candidates);
-    return this.#slots.find((slot) => slot.id === id);
-  }
-
-  /** The worker that will be empty first, and the same one until it is. */
-  #reserve(candidates: readonly Candidate[]): void {
-    if (candidates.some(({ id }) => id === this.#reserved?.id)) return;
-    const [least] = [...candidates].sort((one, other) => one.outstanding - other.outstanding);
-    this.#reserved = this.#slots.find((slot) => slot.id === least?.id);
-  }
-
-  #keys(request: Request): readonly string[] {
-    return this.#slots.length === 1 ? [] : affinityKeys(request.submission);
-  }
-
-  /** Once per turn of the event loop, however many requests come or leave in it: each of them moves all that wait. */
-  #placesChanged = false;
-  #tellPlaces(): void {
-    if (this.#placesChanged || this.#queue.length === 0) return;
-    this.#placesChanged = true;
-    setImmediate(() => {
-      this.#placesChanged = false;
-      let position = this.#slots.reduce((sum, slot) => sum + slot.board.size, 0);
-      for (const request of this.#queue) request.moveTo(position++);
-    });
-  }
-
   #release(request: Request): void {
-    if (request.state === "on board") {
-      this.#slots.find((slot) => slot.board.has(request))?.cancel(request);
-      return;
-    }
-    this.#queue.remove(request);
-    this.#dispatch();
+    if (request.state === "on board") this.#slots.find((slot) => slot.board.has(request))?.cancel(request);
+    else this.#dispatcher.remove(request);
   }
 
   #onData(slot: Slot, message: DataFromWorker): void {
@@ -207,8 +141,8 @@ export class Pool implements Transport {
         return;
       case "prepared":
         slot.board.find(message)?.prepared(message);
-        slot.board.prepared(message.request, message.promptTokens);
-        return this.#dispatchSoon();
+        slot.board.prepared(message);
+        return this.#dispatcher.dispatchSoon();
       case "warning":
         return slot.board.find(message)?.warning(message);
       case "done":
@@ -229,46 +163,31 @@ export class Pool implements Transport {
     end(request);
     this.#endings.ended(performance.now());
     slot.left();
-    this.#dispatch();
+    this.#dispatcher.dispatch();
   }
 
+  /** What is told comes last: who hears of it may close the pool, and that ends what has its place again. */
   #onLost(requests: readonly Request[], report: CrashReport): void {
-    const alone = requests.length === 1;
-    const outside = report.cause === "silent" || isSignalOfOthers(report);
+    const told: WorkerEvent[] = [];
     for (const request of requests) {
-      const wasSuspect = request.alone;
-      const verdict = request.lost({ alone, outside });
-      if (request.state === "ended" || this.#ended !== undefined) continue;
+      const fate = fateOf(request, report, requests.length === 1, this.#options);
       const tell = (outcome: (WorkerEvent & { type: "request" })["outcome"]): void => {
-        const { id, tokenCount } = request;
-        this.#subscribers.tell({ type: "request", request: id, worker: report.worker, outcome, tokens: tokenCount });
+        const { id, tokenCount: tokens } = request;
+        told.push({ type: "request", request: id, worker: report.worker, outcome, tokens });
       };
-      if (verdict === "quarantine") {
-        tell("quarantined");
-        request.fail(poisonRequest(report, request.losses));
-        continue;
+      if (this.#ended !== undefined) request.fail(this.#ended);
+      else if (fate.kind === "fails") {
+        tell(fate.outcome);
+        request.fail(fate.error);
+      } else if (fate.kind === "goes on") {
+        if (fate.suspected) tell("suspected");
+        tell(fate.continuation === "after the tokens" ? "resumed" : "restarted");
+        request.giveBack(fate.continuation);
+        this.#dispatcher.giveBack(request);
       }
-      const continuation = this.#continuation(request);
-      if ("cannot" in continuation) {
-        tell("failed");
-        request.fail(lostWorker(report, continuation.cannot));
-        continue;
-      }
-      if (verdict === "alone" && !wasSuspect) tell("suspected");
-      tell(continuation.how === "after the tokens" ? "resumed" : "restarted");
-      request.giveBack(continuation.how);
-      this.#queue.giveBack(request);
     }
-    this.#dispatchSoon();
-  }
-
-  #continuation(request: Request): { how: Continuation } | { cannot: string } {
-    const { onWorkerLoss, canResume } = this.#options;
-    if (onWorkerLoss === "fail") return { cannot: 'onWorkerLoss is "fail"' };
-    if (request.tokenCount === 0 || onWorkerLoss === "restart") return { how: "from the start" };
-    if (canResume) return { how: "after the tokens" };
-    if ((request.submission.options.temperature ?? 1) < GREEDY_BELOW) return { how: "from the start" };
-    return { cannot: "the reference engine cannot go on in the middle of a sampled answer" };
+    for (const event of told) this.#subscribers.tell(event);
+    this.#checkDrained();
   }
 
   #onFailed(error: GlimpseError): void {
@@ -279,26 +198,15 @@ export class Pool implements Transport {
   #end(error: GlimpseError): void {
     if (this.#ended !== undefined) return;
     this.#ended = error;
-    const requests = [...this.#slots.flatMap((slot) => slot.board.requests()), ...this.#queue];
-    for (const request of requests) {
-      this.#queue.remove(request);
-      request.fail(error);
-    }
+    const onBoard = this.#slots.flatMap((slot) => slot.board.requests());
+    for (const request of [...onBoard, ...this.#dispatcher.clear()]) request.fail(error);
     this.#checkDrained();
   }
 
   #checkDrained(): void {
-    if (!this.#draining) return;
+    if (!this.#draining || this.#arriving > 0) return;
     const idle =
-      this.#ended !== undefined || (this.#queue.length === 0 && this.#slots.every(({ board }) => board.isEmpty));
+      this.#ended !== undefined || (this.#dispatcher.length === 0 && this.#slots.every(({ board }) => board.isEmpty));
     if (idle) for (const resolve of this.#drained.splice(0)) resolve();
   }
-}
-
-/** Below it a temperature is greedy, as in protocol/messages.ts. */
-const GREEDY_BELOW = 1e-5;
-
-/** Somebody else, or the kernel for want of memory, may have ended it: not the request's doing. */
-function isSignalOfOthers({ cause, exit }: CrashReport): boolean {
-  return cause === "exited" && exit.kind === "signalled" && (exit.signal === "SIGKILL" || exit.signal === "SIGTERM");
 }

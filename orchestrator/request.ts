@@ -1,6 +1,7 @@
 import { GlimpseError } from "../protocol/errors.ts";
 import type { DataFromWorker, GenerateMessage } from "../protocol/messages.ts";
 import type { WorkerInfo } from "./events.ts";
+import { affinityKeys } from "./requests/affinity.ts";
 import type { Cost } from "./requests/cost.ts";
 import { Delivery } from "./requests/delivery.ts";
 import { type Loss, Suspicion, type Verdict } from "./requests/suspicion.ts";
@@ -55,6 +56,7 @@ export class Request implements SubmittedRequest {
   #queueMs = 0;
   #position: number | undefined;
   #prompt = { promptTokens: 0, imageTokens: 0 };
+  #mediaKeys: readonly string[] | undefined;
 
   constructor(
     submission: Submission,
@@ -90,6 +92,12 @@ export class Request implements SubmittedRequest {
     return this.#attempt;
   }
 
+  /** Of which pictures it asks, one key for each. */
+  get mediaKeys(): readonly string[] {
+    this.#mediaKeys ??= affinityKeys(this.submission);
+    return this.#mediaKeys;
+  }
+
   /** How many tokens its caller has. */
   get tokenCount(): number {
     return this.#delivery.ids.length;
@@ -97,12 +105,13 @@ export class Request implements SubmittedRequest {
 
   /** The header for a worker; the request counts as on board from here on. */
   board(): GenerateMessage {
-    this.moveTo(0);
     clearTimeout(this.#queueTimer);
     this.#state = "on board";
     this.#queueMs += performance.now() - this.#queuedAt;
     this.#attempt += 1;
     this.#tokensBefore = this.tokenCount;
+    // Last: who hears of it may cancel at once.
+    this.#tellPosition(0);
     const { messages, media, options } = this.submission;
     const generated = this.#delivery.resumesAfter;
     return {
@@ -118,7 +127,11 @@ export class Request implements SubmittedRequest {
 
   /** Tells the caller how many requests are ahead, if that has changed. */
   moveTo(position: number): void {
-    if (this.#position === position || this.#state !== "queued") return;
+    if (this.#state === "queued") this.#tellPosition(position);
+  }
+
+  #tellPosition(position: number): void {
+    if (this.#position === position) return;
     this.#position = position;
     this.#onEvent({ type: "queued", position });
   }

@@ -7,6 +7,7 @@ import type { CrashReport, LossCause, WorkerEvent, WorkerInfo, WorkerStateName }
 import type { ExitReason } from "./exit-reason.ts";
 import type { Request } from "./request.ts";
 import type { Candidate } from "./requests/route.ts";
+import { Alarm } from "./supervision/alarm.ts";
 import { type Limits, stepLimit } from "./supervision/limits.ts";
 import {
   nextTick,
@@ -48,17 +49,18 @@ export class Slot {
   readonly board = new Board();
   readonly #options: SlotOptions;
   readonly #listener: SlotListener;
+  readonly #alarm: Alarm;
   readonly #closing = new AbortController();
   #supervised = unstarted;
   #spawning: Promise<Worker> | undefined;
   #worker: Worker | undefined;
   #ready: ReadyMessage | undefined;
   #heartbeat: HeartbeatMessage | undefined;
+  /** Since when its heartbeats, and nothing else, say that nothing is on board although something is. */
+  #unawareSince: number | undefined;
   #exit: ExitReason | undefined;
   /** What the present worker said of its end, or what was found in what it sent. */
   #said: GlimpseError | undefined;
-  #timer: NodeJS.Timeout | undefined;
-  #timerDue = 0;
   #lastReport: CrashReport | undefined;
   readonly #awaitingReady: PromiseWithResolvers[] = [];
 
@@ -66,6 +68,7 @@ export class Slot {
     this.id = options.id;
     this.#options = options;
     this.#listener = listener;
+    this.#alarm = new Alarm((lateMs) => this.#tell({ type: "tick", lateMs }));
   }
 
   /** Starts the first process. Resolves when it is ready, rejects when no further one is started. */
@@ -75,11 +78,13 @@ export class Slot {
     return ready;
   }
 
-  /** Puts a new process in the place of the present one, which finishes what is on board. Resolves when it is ready. */
+  /**
+   * Puts a new process in the place of the present one, which finishes what is on board; one that was given up is tried
+   * again. Resolves when the new one is ready.
+   */
   replace(): Promise<void> {
-    if (this.state === "failed") return Promise.reject(this.#said);
     const ready = this.#nextReady();
-    this.#tell({ type: "drain" });
+    this.#tell({ type: this.state === "failed" ? "start" : "drain" });
     if (this.board.isEmpty) this.#tell({ type: "drained" });
     return ready;
   }
@@ -88,7 +93,7 @@ export class Slot {
   async close(): Promise<void> {
     this.#closing.abort();
     this.#tell({ type: "close" });
-    clearTimeout(this.#timer);
+    this.#alarm.stop();
     const worker = await this.#spawning?.catch(() => undefined);
     await worker?.letLeave();
     const closed = new GlimpseError("DISPOSED", "the client was closed");
@@ -111,8 +116,13 @@ export class Slot {
 
   /** @throws GlimpseError PROTOCOL_ERROR when the request cannot be packed; it is not on board then. */
   take(request: Request, keys: readonly string[]): void {
-    this.#worker?.generate(request.board(), request.submission.frames);
     this.board.enter(request, keys);
+    try {
+      this.#worker?.generate(request.board(), request.submission.frames);
+    } catch (error) {
+      this.board.leave(request.id);
+      throw error;
+    }
   }
 
   cancel(request: Request): void {
@@ -157,7 +167,7 @@ export class Slot {
     const before = this.state;
     const [next, actions] = supervise(this.#supervised, event, now, { limits, random: Math.random });
     this.#supervised = next;
-    this.#arm(nextTick(next.life, limits), now);
+    this.#alarm.set(nextTick(next.life, limits));
     for (const action of actions) this.#perform(action);
     if (next === this.#supervised && this.state !== before) this.#announce();
   }
@@ -168,38 +178,18 @@ export class Slot {
     if (this.state === "ready") this.#listener.onRoom();
   }
 
-  #arm(due: number | undefined, now: number): void {
-    clearTimeout(this.#timer);
-    if (due === undefined || this.#closing.signal.aborted) return;
-    this.#timerDue = due;
-    this.#timer = setTimeout(() => this.#onTimer(), Math.max(0, due - now));
-  }
-
-  /** What came in while this process was held up is heard first: timers go before sockets. */
-  #onTimer(): void {
-    const lateMs = performance.now() - this.#timerDue;
-    setImmediate(() => {
-      if (!this.#closing.signal.aborted) this.#tell({ type: "tick", lateMs });
-    });
-  }
-
   #perform(action: SupervisorAction): void {
     switch (action.type) {
       case "spawn":
         return this.#spawn(action.generation);
       case "dump":
-        return this.#worker?.dump();
+        return this.#withWorker((worker) => worker.dump());
       case "kill":
-        return this.#worker?.kill();
+        return this.#withWorker((worker) => worker.kill());
       case "let leave":
-        void this.#worker?.letLeave();
-        return;
+        return this.#withWorker((worker) => worker.letLeave());
       case "shut down":
-        void this.#spawning?.then(
-          (worker) => worker.shutDown(),
-          () => {},
-        );
-        return;
+        return this.#withWorker((worker) => worker.shutDown());
       case "lose":
         return this.#lose(action.cause, action.was);
       case "await memory":
@@ -216,20 +206,29 @@ export class Slot {
     }
   }
 
+  /** Its sockets may still be in the making; if they cannot be made, `#spawn` hears of it. */
+  #withWorker(act: (worker: Worker) => unknown): void {
+    void this.#spawning?.then(act, () => {});
+  }
+
   #spawn(generation: number): void {
     this.#ready = undefined;
     this.#heartbeat = undefined;
+    this.#unawareSince = undefined;
     this.#exit = undefined;
     this.#said = undefined;
     this.#worker = undefined;
     const { python, placement, settings } = this.#options;
-    const { heartbeatMs, leaveMs } = this.#options.limits;
+    const { heartbeatMs, leaveMs, killMs } = this.#options.limits;
     const { device, threads, env } = placement;
     this.#spawning = Worker.start(
-      { generation, python, env, leaveMs, settings: { ...settings, device, threads, heartbeatMs } },
+      { generation, python, env, leaveMs, killMs, settings: { ...settings, device, threads, heartbeatMs } },
       {
         onControl: (message) => this.#onControl(message),
-        onData: (message) => this.#listener.onData(this, message),
+        onData: (message) => {
+          this.#unawareSince = undefined;
+          this.#listener.onData(this, message);
+        },
         onLog: (log) => this.#listener.onEvent({ type: "log", worker: this.id, ...log }),
         onBabble: (error) => {
           this.#said = error;
@@ -265,7 +264,7 @@ export class Slot {
         return this.#onReady(message);
       case "heartbeat":
         this.#heartbeat = message;
-        return this.#tell({ type: "heartbeat", stepAgeMs: message.phase === "step" ? message.ageMs : undefined });
+        return this.#tell({ type: "heartbeat", stepAgeMs: this.#stepAgeMs(message) });
       case "failed": {
         this.#said = new GlimpseError(message.code, message.message, message);
         return this.#tell({ type: "gave up" });
@@ -279,7 +278,17 @@ export class Slot {
     }
   }
 
+  /** A worker that knows of no request while some are on board has lost them: that is a step which nobody ends. */
+  #stepAgeMs({ phase, ageMs, running, waiting }: HeartbeatMessage): number | undefined {
+    if (running + waiting > 0 || this.board.isEmpty) this.#unawareSince = undefined;
+    else this.#unawareSince ??= performance.now();
+    if (phase === "step") return ageMs;
+    return this.#unawareSince === undefined ? undefined : performance.now() - this.#unawareSince;
+  }
+
   #onReady(message: ReadyMessage): void {
+    // While its end is decided, or once it serves, it is too late for that.
+    if (this.state !== "loading") return;
     this.#ready = message;
     this.#tell({ type: "ready", stepMs: stepLimit(this.#options.limits, message.device.kind) });
     for (const { resolve } of this.#awaitingReady.splice(0)) resolve();
@@ -310,7 +319,8 @@ export class Slot {
   }
 
   async #awaitMemory(): Promise<void> {
-    const { heldBy } = await this.#options.memoryBack(this.#closing.signal);
+    // The next worker tells better than a tool that breaks whether there is room.
+    const { heldBy } = await this.#options.memoryBack(this.#closing.signal).catch(() => ({ heldBy: [] }));
     if (this.#closing.signal.aborted) return;
     if (heldBy.length > 0) {
       const { label } = this.#options.placement;

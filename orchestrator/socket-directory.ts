@@ -89,7 +89,7 @@ async function removeIfStale(directory: string): Promise<void> {
 }
 
 /** A pid would mislead where containers share the directory; a socket that nobody listens on refuses at once. */
-function answers(path: string): Promise<boolean> {
+export function answers(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
     socket.once("connect", () => {

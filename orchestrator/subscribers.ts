@@ -14,9 +14,11 @@ export class Subscribers {
   }
 
   tell(event: WorkerEvent): void {
-    for (const { listener } of this.#listeners) {
+    // Those of now: one that leaves hears nothing more, one that comes hears of the next.
+    for (const entry of [...this.#listeners]) {
+      if (!this.#listeners.has(entry)) continue;
       try {
-        listener(event);
+        entry.listener(event);
       } catch (error) {
         queueMicrotask(() => {
           throw error;

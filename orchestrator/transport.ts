@@ -48,10 +48,13 @@ export interface Transport {
   /** Takes no more requests (they fail as DISPOSED) and resolves when all that were taken have ended. The workers stay. */
   drain(): Promise<void>;
   /**
-   * Replaces the workers by new processes, one after the other; each finishes what is on board first. Rejects at the
-   * first that does not come back; those after it stay as they are.
+   * Replaces the workers by new processes, one after the other; each finishes what is on board first, and one that was
+   * given up is tried again. Rejects at the first that does not come back; those after it stay as they are.
    */
   restart(): Promise<void>;
-  /** Ends every request with DISPOSED and every worker. Resolves when no process is left. */
+  /**
+   * Ends every request with DISPOSED and every worker. Resolves when no process is left, but for one that not even
+   * SIGKILL can end.
+   */
   close(): Promise<void>;
 }

@@ -19,20 +19,21 @@ export class WorkerProcess {
   readonly pid: number | undefined;
   readonly exited: Promise<ExitReason>;
   readonly #stderr: string[] = [];
-  readonly #leaveMs: number;
+  readonly #limits: { leaveMs: number; killMs: number };
+  readonly #letGo: () => void;
   #dump: string[] | undefined;
 
   /**
    * `env` is added to the environment of this process; `leaveMs` is how long each step of `stop` waits before the next,
-   * harsher one.
+   * harsher one, and `killMs` how long the last one.
    */
   constructor(
     python: string,
-    { env, leaveMs }: { env: Readonly<Record<string, string>>; leaveMs: number },
+    { env, ...limits }: { env: Readonly<Record<string, string>>; leaveMs: number; killMs: number },
     start: StartMessage,
     onLog: (log: LogLine) => void,
   ) {
-    this.#leaveMs = leaveMs;
+    this.#limits = limits;
     const child = execa(python, ["-P", "-m", "glimpse_worker"], {
       // Its own process group, so that `stop` reaches its children as well, and Ctrl-C in a terminal only us.
       detached: true,
@@ -57,12 +58,20 @@ export class WorkerProcess {
       void this.#read(child.iterable({ from: stream }), stream, onLog);
     }
     void this.exited.then(() => this.#signal("SIGKILL"));
+    this.#letGo = () => {
+      child.unref();
+      for (const stream of child.stdio) stream?.destroy();
+    };
   }
 
   async #read(lines: AsyncIterable<string>, stream: LogLine["stream"], onLog: (log: LogLine) => void) {
-    for await (const line of lines) {
-      if (stream === "stderr") this.#keep(line);
-      onLog({ stream, line });
+    try {
+      for await (const line of lines) {
+        if (stream === "stderr") this.#keep(line);
+        onLog({ stream, line });
+      }
+    } catch {
+      // `letGo` was called.
     }
   }
 
@@ -88,13 +97,22 @@ export class WorkerProcess {
     return this.#dump === undefined || this.#dump.length === 0 ? undefined : this.#dump.join("\n");
   }
 
-  /** Waits for the process to leave by itself, then SIGTERM, then SIGKILL, to the whole process group. */
-  async stop(): Promise<void> {
-    if (!(await this.#exitsWithin(this.#leaveMs))) {
-      this.#signal("SIGTERM");
-      if (!(await this.#exitsWithin(this.#leaveMs))) this.kill();
-    }
-    await this.exited;
+  /**
+   * Waits for the process to leave by itself, then SIGTERM, then SIGKILL, to the whole process group. Whether it is gone
+   * then: a process that waits inside a driver survives even that.
+   */
+  async stop(): Promise<boolean> {
+    const { leaveMs, killMs } = this.#limits;
+    if (await this.#exitsWithin(leaveMs)) return true;
+    this.#signal("SIGTERM");
+    if (await this.#exitsWithin(leaveMs)) return true;
+    this.kill();
+    return this.#exitsWithin(killMs);
+  }
+
+  /** From now on it keeps this process no longer alive, nor does anybody to whom it has handed its stdout or stderr. */
+  letGo(): void {
+    this.#letGo();
   }
 
   kill(): void {

@@ -29,6 +29,8 @@ export interface WorkerOptions {
   env: Readonly<Record<string, string>>;
   /** How long it may take to leave before SIGTERM, and then before SIGKILL. */
   leaveMs: number;
+  /** How long SIGKILL may take. */
+  killMs: number;
   settings: WorkerSettings;
 }
 
@@ -130,7 +132,10 @@ export class Worker {
     this.#process.kill();
   }
 
-  /** Asks it to leave, and makes it leave if it does not. Resolves when it is gone and its sockets are removed. */
+  /**
+   * Asks it to leave, and makes it leave if it does not. Resolves when it is gone and its sockets are removed; those of
+   * one that not even SIGKILL ends are removed all the same.
+   */
   async shutDown(): Promise<void> {
     this.#send({ type: "shutdown" });
     await this.letLeave();
@@ -138,8 +143,8 @@ export class Worker {
 
   /** For a worker that leaves by itself: makes it, if it does not. Resolves like `shutDown`. */
   async letLeave(): Promise<void> {
-    await this.#process.stop();
-    await this.#closed;
+    if (await this.#process.stop()) await this.#closed;
+    else await this.#close();
   }
 
   #send(message: ControlToWorker): void {
@@ -189,9 +194,15 @@ export class Worker {
   async #exited(exit: ExitReason): Promise<void> {
     this.#gone = true;
     await delay(DRAIN_MS);
+    await this.#close();
+    this.#listener.onExit(exit);
+  }
+
+  async #close(): Promise<void> {
     this.#control.close();
     this.#data.close();
-    await this.#directory.remove();
-    this.#listener.onExit(exit);
+    // One that stays is taken away by a later start.
+    await this.#directory.remove().catch(() => {});
+    this.#process.letGo();
   }
 }

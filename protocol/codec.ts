@@ -1,12 +1,8 @@
 import { Packr } from "msgpackr";
 import type { z } from "zod";
 import { GlimpseError } from "./errors.ts";
-import {
-  type ControlToWorker,
-  controlFromWorkerSchema,
-  dataFromWorkerSchema,
-  type GenerateMessage,
-} from "./messages.ts";
+import { isTokens } from "./is-tokens.ts";
+import { controlFromWorkerSchema, dataFromWorkerSchema } from "./messages.ts";
 import { refusePlainMsgpack } from "./plain-msgpack.ts";
 
 /** A header larger than this is no message: the longest holds a prompt of text, and pictures travel in frames of their own. */
@@ -19,10 +15,10 @@ const LIMITS = { depth: 12, values: 1_000_000 };
 const packr = new Packr({ useRecords: false, variableMapSize: true, int64AsType: "number" });
 
 /**
- * Packs a message. Fields that are undefined are left out: they never travel as nil.
+ * Packs a message of any channel. Fields that are undefined are left out: they never travel as nil.
  * @throws GlimpseError CONTEXT_TOO_LONG for a request whose text alone is more than a worker reads.
  */
-export function encode(message: ControlToWorker | GenerateMessage): Buffer {
+export function encode(message: object): Buffer {
   const packed = packr.pack(withoutUndefined(message));
   if (packed.byteLength <= MAX_HEADER_BYTES) return packed;
   throw new GlimpseError(
@@ -41,9 +37,17 @@ function withoutUndefined(value: unknown): unknown {
 }
 
 export const decodeControl = decoder(controlFromWorkerSchema, "control");
-export const decodeData = decoder(dataFromWorkerSchema, "data");
+export const decodeData = decoder(dataFromWorkerSchema, "data", isTokens);
 
-function decoder<Schema extends z.ZodType>(schema: Schema, channel: string): (frame: Uint8Array) => z.output<Schema> {
+/**
+ * A function that unpacks a frame of `channel` and throws PROTOCOL_ERROR for what is no message by `schema`. What
+ * `isPlainly` accepts is one: it is asked first, where the schema takes too long.
+ */
+export function decoder<Schema extends z.ZodType>(
+  schema: Schema,
+  channel: string,
+  isPlainly: (value: unknown) => value is z.output<Schema> = (_value): _value is z.output<Schema> => false,
+): (frame: Uint8Array) => z.output<Schema> {
   const refusal = (reason: string) =>
     new GlimpseError("PROTOCOL_ERROR", `a frame on the ${channel} channel is not a message: ${reason}`);
   return (frame) => {
@@ -52,7 +56,9 @@ function decoder<Schema extends z.ZodType>(schema: Schema, channel: string): (fr
     }
     const refused = refusePlainMsgpack(frame, LIMITS);
     if (refused !== undefined) throw refusal(refused);
-    const parsed = schema.safeParse(unpack(frame, refusal));
+    const value = unpack(frame, refusal);
+    if (isPlainly(value)) return value;
+    const parsed = schema.safeParse(value);
     if (parsed.success) return parsed.data;
     const issue = parsed.error.issues[0];
     throw refusal(`${issue?.path.join(".") || "type"}: ${issue?.message}`);

@@ -1,6 +1,6 @@
 export type { CrashReport, LossCause, WorkerEvent, WorkerInfo, WorkerStateName } from "../orchestrator/events.ts";
 export type { ExitReason } from "../orchestrator/exit-reason.ts";
-export type { OnWorkerLoss } from "../orchestrator/pool.ts";
+export type { OnWorkerLoss } from "../orchestrator/failover.ts";
 export type { Limits } from "../orchestrator/supervision/limits.ts";
 export {
   type ErrorCode,
@@ -11,6 +11,7 @@ export {
 } from "../protocol/errors.ts";
 export type { Device, Dtype, FinishReason, Usage, WarningCode } from "../protocol/messages.ts";
 export type { Glimpse } from "./client.ts";
+export { type ConnectOptions, connect } from "./connect.ts";
 export { type LaunchOptions, launch } from "./launch.ts";
 export { type ImageRef, type ImageSource, image, type VideoInput, type VideoRef, video } from "./media/image.ts";
 export type { InferOutput, JsonSchema, OutputSchema } from "./output/schema.ts";

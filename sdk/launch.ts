@@ -1,10 +1,9 @@
 import { z } from "zod";
 import type { WorkerEvent } from "../orchestrator/events.ts";
-import { startOrchestrator } from "../orchestrator/orchestrator.ts";
+import type { OnWorkerLoss } from "../orchestrator/failover.ts";
 import { embeddedModel } from "../orchestrator/package-root.ts";
-import type { OnWorkerLoss } from "../orchestrator/pool.ts";
-import { resolvePython } from "../orchestrator/python/resolve.ts";
 import { defaultLimits, type Limits } from "../orchestrator/supervision/limits.ts";
+import type { Transport } from "../orchestrator/transport.ts";
 import { GlimpseError } from "../protocol/errors.ts";
 import { type Dtype, dtypeSchema, type EngineChoice } from "../protocol/messages.ts";
 import { Glimpse } from "./client.ts";
@@ -132,10 +131,21 @@ function refuseSpreading({ engine = "paged", gpusPerWorker = 1 }: LaunchOptions)
  */
 export async function launch(options: LaunchOptions = {}): Promise<Glimpse> {
   const checked = checkLaunchOptions(options);
+  const allowHosts = parseAllowHosts(checked.allowHosts ?? []);
+  return new Glimpse(await startTransport(checked), { allowHosts });
+}
+
+/** What `launch()` does before there is a client. Rejects as it does. */
+export async function startTransport(options: LaunchOptions): Promise<Transport> {
+  const checked = checkLaunchOptions(options);
   const engine = chooseEngine(checked);
   refuseSpreading(checked);
-  const allowHosts = parseAllowHosts(checked.allowHosts ?? []);
-  const transport = await startOrchestrator({
+  // Loaded by who launches: a program that connects to workers which run already need not wait for it.
+  const [{ startOrchestrator }, { resolvePython }] = await Promise.all([
+    import("../orchestrator/orchestrator.ts"),
+    import("../orchestrator/python/resolve.ts"),
+  ]);
+  return startOrchestrator({
     python: await resolvePython(checked.python),
     settings: {
       model: checked.model ?? embeddedModel,
@@ -153,5 +163,4 @@ export async function launch(options: LaunchOptions = {}): Promise<Glimpse> {
     signal: checked.signal,
     onEvent: checked.onEvent,
   });
-  return new Glimpse(transport, { allowHosts });
 }

@@ -33,7 +33,12 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
   #ended = false;
   #iterated = false;
 
-  constructor(transport: Transport, input: AnyInput, allowHosts: ReadonlySet<string>) {
+  /** `onSent` is called when the transport has the request, or never will have. */
+  constructor(
+    transport: Pick<Transport, "submit">,
+    input: AnyInput,
+    { allowHosts, onSent }: { allowHosts: ReadonlySet<string>; onSent: () => void },
+  ) {
     Error.captureStackTrace(this.#calledFrom, GenerationStream);
     const requestId = randomUUID();
     this.#generation = new Generation(requestId);
@@ -45,11 +50,18 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
     // Anything else than a signal is refused with the other options.
     const signal = input?.signal instanceof AbortSignal ? input.signal : undefined;
     this.#letGo = signal === undefined ? () => {} : onAbort(signal, () => this.#abort(signal.reason));
-    if (signal?.aborted) this.#abort(signal.reason);
-    else void this.#run(transport, requestId, input, allowHosts);
+    if (signal?.aborted) {
+      this.#abort(signal.reason);
+      onSent();
+    } else void this.#run(transport, requestId, input, allowHosts).then(onSent);
   }
 
-  async #run(transport: Transport, id: string, input: AnyInput, allowHosts: ReadonlySet<string>): Promise<void> {
+  async #run(
+    transport: Pick<Transport, "submit">,
+    id: string,
+    input: AnyInput,
+    allowHosts: ReadonlySet<string>,
+  ): Promise<void> {
     try {
       const { labels, ...prepared } = await prepareRequest(input, {
         allowHosts,

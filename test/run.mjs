@@ -12,8 +12,9 @@ process.on("exit", () => rmSync(reports, { recursive: true, force: true }));
 // What the tests leave behind goes with it.
 process.env.TMPDIR = reports;
 
-function run(command, args, cwd) {
-  const { status, signal, error } = spawnSync(command, args, { cwd, stdio: ["ignore", "inherit", "inherit"] });
+function run(command, args, cwd, env = {}) {
+  const stdio = ["ignore", "inherit", "inherit"];
+  const { status, signal, error } = spawnSync(command, args, { cwd, stdio, env: { ...process.env, ...env } });
   if (error) process.stderr.write(`${error.message}\n`);
   if (signal) process.stderr.write(`${command} was ended by ${signal}\n`);
   return status ?? 1;
@@ -41,16 +42,20 @@ function runVitest() {
   return total({ passed: numPassedTests, failed: numFailedTests }, status);
 }
 
-function runPytest(directory) {
+/** Two processes share the tests by files, which share engines; each computes with one thread, not with all cores. */
+const inParallel = { args: ["-n", "2", "--dist", "loadfile"], env: { OMP_NUM_THREADS: "1" } };
+
+function runPytest(directory, { args, env } = { args: [], env: {} }) {
   const report = join(reports, `${directory}.xml`);
-  const status = run(python, ["-m", "pytest", "--timeout=180", `--junitxml=${report}`], join(root, directory));
+  const command = ["-m", "pytest", "--timeout=180", `--junitxml=${report}`, ...args];
+  const status = run(python, command, join(root, directory), env);
   const suite = /<testsuite [^>]*>/.exec(read(report) ?? "")?.[0] ?? "";
   const count = (name) => Number(new RegExp(`\\b${name}="(\\d+)"`).exec(suite)?.[1] ?? 0);
   const failed = count("failures") + count("errors");
   return total({ passed: count("tests") - failed - count("skipped"), failed }, status);
 }
 
-const results = [runVitest(), runPytest("python-worker"), runPytest("models")];
+const results = [runVitest(), runPytest("python-worker", inParallel), runPytest("models")];
 const passed = results.reduce((sum, result) => sum + result.passed, 0);
 const failed = results.reduce((sum, result) => sum + result.failed, 0);
 process.stdout.write(`\n${passed} passed, ${failed} failed\n`);

@@ -1,3 +1,5 @@
+import { GlimpseError } from "../../protocol/errors.ts";
+
 /** How long a worker may take for what, in milliseconds, and how often it may fail. */
 export interface Limits {
   /** Between two heartbeats of a worker. */
@@ -33,7 +35,7 @@ export interface Limits {
 }
 
 export const defaultLimits: Limits = {
-  heartbeatMs: 1_000,
+  heartbeatMs: 2_000,
   helloMs: 60_000,
   loadingMs: 600_000,
   loadingSilenceMs: 120_000,
@@ -48,6 +50,25 @@ export const defaultLimits: Limits = {
   startFailures: 5,
   memoryMs: 30_000,
 };
+
+/** A worker that has missed two heartbeats may only be slow. */
+const HEARTBEATS_OF_SILENCE = 3;
+
+/**
+ * The defaults for what is not `given`.
+ * @throws GlimpseError INVALID_REQUEST for limits that a healthy worker would break.
+ */
+export function completeLimits(given: Partial<Limits> = {}): Limits {
+  const said = Object.entries(given).filter(([, limit]) => limit !== undefined);
+  const limits: Limits = { ...defaultLimits, ...Object.fromEntries(said) };
+  const { heartbeatMs, silenceMs, loadingSilenceMs } = limits;
+  const longest = Math.min(silenceMs, loadingSilenceMs) / HEARTBEATS_OF_SILENCE;
+  if (Number.isInteger(heartbeatMs) && heartbeatMs <= longest) return limits;
+  const expected = `a whole number of at most a third of silenceMs (${silenceMs}) and loadingSilenceMs (${loadingSilenceMs})`;
+  throw new GlimpseError("INVALID_REQUEST", `limits.heartbeatMs: expected ${expected}, got ${heartbeatMs}`, {
+    hint: "A worker that is silent for longer is ended: let its heartbeats come more often, or raise those limits.",
+  });
+}
 
 export function stepLimit(limits: Limits, deviceKind: "cpu" | "cuda" | "rocm"): number {
   return limits.stepMs ?? (deviceKind === "cpu" ? 1_800_000 : 60_000);

@@ -146,7 +146,7 @@ export function supervise(state: Supervised, event: SupervisorEvent, now: number
   const { life } = state;
   switch (event.type) {
     case "start":
-      return life.name === "pausing" ? spawn(state, now) : unchanged(state);
+      return start(state, now);
     case "hello":
       return life.name === "starting"
         ? become(state, { name: "loading", heardAt: now, progressAt: now })
@@ -193,6 +193,12 @@ function unchanged(state: Supervised): Outcome {
 
 function become(state: Supervised, life: Life): Outcome {
   return [{ ...state, life }, []];
+}
+
+/** One that was given up gets as many tries as it had. */
+function start(state: Supervised, now: number): Outcome {
+  if (state.life.name === "failed") return spawn({ ...state, failures: 0 }, now);
+  return state.life.name === "pausing" ? spawn(state, now) : unchanged(state);
 }
 
 function spawn(state: Supervised, now: number): Outcome {

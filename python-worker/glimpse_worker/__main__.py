@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from . import __version__
+from .guard import guard_group
 from .lifecycle import (
     EXIT_BAD_START,
     EXIT_PACKAGE_MISSING,
@@ -25,6 +26,8 @@ def main() -> None:
     die_with_parent()
     _show_stacks()
     _parse_arguments()
+    # Before the line, which has secrets in it, and before there are threads.
+    guard_group()
     line = read_start_line()
     _set_up_logging()
     for module, package in NEEDED_TO_SPEAK.items():

@@ -20,7 +20,8 @@ EXIT_PACKAGE_MISSING = 78
 """EX_CONFIG of sysexits.h."""
 
 PR_SET_PDEATHSIG = 1
-"""From linux/prctl.h."""
+PR_SET_NAME = 15
+"""Both from linux/prctl.h."""
 MAX_START_BYTES = 1024 * 1024
 PARENT_CHECK_S = 0.5
 """How often the parent is looked at, for where nothing announces its death."""
@@ -33,6 +34,12 @@ def die_with_parent() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         leave(EXIT_FAILED, f"prctl(PR_SET_PDEATHSIG): {os.strerror(ctypes.get_errno())}")
+
+
+def name_process(name: str) -> None:
+    """What `ps` and `top` are to show, on Linux; up to 15 characters."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode(), 0, 0, 0)
 
 
 def read_start_line() -> bytes:

@@ -21,6 +21,9 @@ MAX_SCHEMA_CHARACTERS = 128 * 1024
 MAX_MEDIA_BYTES = 64 * 1024 * 1024
 """The most that one picture may weigh, encoded."""
 
+MAX_REASON = 200
+"""Characters of a refusal's reason."""
+
 T = TypeVar("T")
 Frame = bytes | memoryview
 """What one frame of a socket holds; a memoryview keeps its frame alive."""
@@ -457,4 +460,10 @@ def _decode(decode: Callable[[Frame], T], source: Frame, name: str) -> T:
     try:
         return decode(source)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidMessage(f"{name} is not a message: {error}") from error
+        raise InvalidMessage(f"{name} is not a message: {_harmless(str(error))}") from error
+
+
+def _harmless(text: str) -> str:
+    """A decoder's words, which may quote a key or a tag of the frame, fit to be shown on a terminal."""
+    short = text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}…"
+    return "".join(character if character.isprintable() else "\ufffd" for character in short)

@@ -18,6 +18,8 @@ from .protocol import (
     Cancel,
     ControlToWorker,
     DataFromWorker,
+    Done,
+    Error,
     Fault,
     Frame,
     Generate,
@@ -49,6 +51,7 @@ class Worker:
         self._start = start
         self._engine: Engine | None = None
         self._cancels: dict[RequestKey, Literal[True]] = {}
+        self._on_board: set[RequestKey] = set()
         self._transport = Transport(
             start.control,
             start.data,
@@ -97,8 +100,10 @@ class Worker:
         if isinstance(message, Fault):
             self._transport.send_control(message)
             self._transport.close(EXIT_FAILED)
-        else:
-            self._transport.send_data(message)
+            return
+        if isinstance(message, Done | Error):
+            self._on_board.discard(message.key)
+        self._transport.send_data(message)
 
     def _on_control(self, message: ControlToWorker) -> None:
         match message:
@@ -115,13 +120,17 @@ class Worker:
 
     def _on_generate(self, request: Generate, frames: Sequence[Frame]) -> None:
         if self._engine is None:
-            self._emit(
-                Fault(reason="frame refused", message=f"generate {request.request} came before `ready`")
-            )
+            self._refuse(f"generate {request.request} came before `ready`")
+        elif request.key in self._on_board:
+            self._refuse(f"generate {request.request}, attempt {request.attempt}, is on board already")
         else:
+            self._on_board.add(request.key)
             self._engine.submit(request, frames)
             if self._cancels.pop(request.key, False):
                 self._engine.cancel(request.key)
+
+    def _refuse(self, message: str) -> None:
+        self._emit(Fault(reason="frame refused", message=message))
 
     def _remember_cancel(self, key: RequestKey) -> None:
         """Two sockets have no common order, so a cancel may overtake its request."""

@@ -225,7 +225,7 @@ def test_a_request_can_come_to_its_end_while_its_batch_is_taken_apart(lookahead:
 
 @LOOKAHEADS
 def test_a_broken_batch_is_taken_apart_also_when_there_is_no_room_for_all_of_it(lookahead: int) -> None:
-    options = {**UNENDING, "max_new_tokens": 35}
+    options = {**UNENDING, "max_new_tokens": 60}
     with board(cache_tokens=256, lookahead=lookahead) as own:
         flaky = iter([True, False, False, False, False] * 100)
         own.before = failing(ValueError("flaky"), lambda launch: len(launch.names) > 1 and next(flaky))

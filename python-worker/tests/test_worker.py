@@ -167,6 +167,7 @@ def test_a_cancel_that_overtakes_its_request_still_ends_it(socket_directory: Pat
         worker._on_control(Cancel(request="r1", attempt=0))
         for request in ("r0", "r1", "r1"):
             worker._on_generate(decode_data(orchestrator.generate_frame("hi", request)), [])
+            worker._emit(Error(request=request, attempt=0, code="GENERATION_FAILED", message="over"))
         worker._transport.close(0)
         worker._transport.serve()
     expected = [("cancel", key), ("submit", RequestKey("r0", 0)), ("submit", key), ("cancel", key)]

@@ -37,6 +37,12 @@ const workers = Number(values.workers);
 const pool = isScripted
   ? await Pool.start({ workers })
   : await Pool.start({ workers, engine: { kind: "paged" }, limits: { ...patient, silenceMs: 4_000, stepMs: 4_000 } });
+const began = performance.now();
+pool.transport.subscribe((event) => {
+  if (event.type !== "lost") return;
+  const { message, running } = event.report;
+  console.log(`${Math.round((performance.now() - began) / 1000)} s: ${message}; ${running.length} requests on board`);
+});
 const report = await playStorm(pool, seeded(Number(values.seed)), {
   questions: await (isScripted ? scriptedQuestions(pool) : embeddedQuestions(pool)),
   requests,

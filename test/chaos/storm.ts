@@ -89,7 +89,8 @@ class Storm {
   /** Breaks a worker with several requests on board: one that dies with a suspect alone convicts it, guilty or not. */
   async #break(): Promise<void> {
     await this.#pool.until(() => this.#asked.length >= this.#due);
-    const moment = this.#tokens() + this.#random.int(40);
+    await this.#pool.until(() => this.#victims().length > 0);
+    const moment = this.#tokens() + 1 + this.#random.int(40);
     await this.#pool.until(() => this.#victims().length > 0 && this.#tokens() >= moment);
     const pid = pidOf(this.#random.pick(this.#victims()));
     this.#pool.faulty.play(pid, this.#random.pick(this.#options.faults));

@@ -84,6 +84,8 @@ test("every link of the pages leads to a file", () => {
     "models/embedded/README.md",
     "models/training/README.md",
     "docs/ARCHITECTURE.md",
+    "docs/BACKGROUND.md",
+    "docs/WORKERS.md",
     "docs/ERRORS.md",
   ];
   for (const page of pages) {

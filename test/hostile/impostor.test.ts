@@ -40,6 +40,14 @@ async function next(): Promise<Impostor> {
   return impostor;
 }
 
+/** The next process, while the present one still says that all is well. */
+async function successorOfTheLiving(): Promise<Impostor> {
+  const successor = await impostors.next();
+  impostor.leave();
+  impostor = successor;
+  return successor;
+}
+
 /** A request that the present impostor answers as a worker should. */
 async function answersWell(): Promise<void> {
   const request = pool.play("anything");
@@ -147,6 +155,20 @@ test("a frame larger than any message goes nowhere, and its sender can go on", a
   await impostor.control.send(heartbeat);
   await answersWell();
   expect((await heldBytes()) - before).toBeLessThan(MAX_HEADER_BYTES);
+});
+
+test("a worker that has lost a request is found out, and the request goes on elsewhere", async () => {
+  const request = pool.play("anything");
+  const key = await impostor.request();
+  await impostor.tokens(key, 0, [104]);
+  const successor = await successorOfTheLiving();
+  expect(pool.losses()).toMatchObject([{ cause: "hung", running: [{ tokens: 1 }] }]);
+  await successor.serve();
+  const again = await successor.request();
+  await successor.tokens(again, 1, [105]);
+  await successor.done(again, 2);
+  expect(await request.ended).toMatchObject({ type: "done", resumed: 1 });
+  expect(request.ids).toEqual([104, 105]);
 });
 
 test("a flood of messages that mean nothing costs no memory, and the request beside it goes on", async () => {

@@ -120,6 +120,23 @@ test("a launch that hangs can be aborted, and nothing stays behind", async () =>
   expect(ownWorkers()).toEqual([]);
 });
 
+test("a launch can be aborted before there is a worker", async () => {
+  const controller = new AbortController();
+  const options = { python: await resolvePython(), signal: controller.signal };
+  const started = failure(startScripted("normal", options));
+  controller.abort(new Error("too slow"));
+  expect(await started).toMatchObject({ code: "ABORTED", cause: new Error("too slow") });
+  expect(ownWorkers()).toEqual([]);
+});
+
+test("a model that is loaded only when the worker's end is decided does not pass for a launch", async () => {
+  const limits = { loadingMs: 50, dumpMs: 1_500 };
+  expect(await failure(startScripted("slow", { limits }))).toMatchObject({
+    code: "WORKER_START_FAILED",
+    message: expect.stringContaining("hung"),
+  });
+});
+
 test("a signal that has fired already starts nothing", async () => {
   const events: WorkerEvent[] = [];
   const onEvent = (event: WorkerEvent) => events.push(event);

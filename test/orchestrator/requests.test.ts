@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Transport } from "../../orchestrator/transport.ts";
 import { Glimpse } from "../../sdk/client.ts";
-import { startScripted, submit, type Watched } from "./scripted.ts";
+import { startScripted, submit, textOf, type Watched } from "./scripted.ts";
 
 let transport: Transport;
 beforeAll(async () => {
@@ -10,11 +10,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await transport.close();
 });
-
-function textOf({ events }: Watched): string {
-  const parts = events.flatMap((event) => (event.type === "tokens" ? event.parts : []));
-  return parts.map((part) => (part.kind === "text" ? part.text : "")).join("");
-}
 
 function placesOf({ events }: Watched): number[] {
   return events.flatMap((event) => (event.type === "queued" ? [event.position] : []));
@@ -53,7 +48,7 @@ test("a request that waits hears its place once, however many before it leave at
   const last = submit(transport, "normal 1");
   await last.first;
   for (const { request } of leaving) request.cancel();
-  await new Promise((resolve) => setImmediate(resolve));
+  while (!placesOf(last).includes(4)) await new Promise((resolve) => setImmediate(resolve));
   for (const { request } of running) request.cancel();
   await Promise.all([...running, ...leaving, last].map((watched) => watched.ending));
   expect(placesOf(last)).toEqual([1003, 4, 0]);

@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
+import type { WorkerEvent, WorkerStateName } from "../../orchestrator/events.ts";
 import { type OrchestratorOptions, startOrchestrator } from "../../orchestrator/orchestrator.ts";
 import { resolvePython } from "../../orchestrator/python/resolve.ts";
-import type { RequestEvent, SubmittedRequest, Transport } from "../../orchestrator/transport.ts";
+import type { RequestEvent, Submission, SubmittedRequest, Transport } from "../../orchestrator/transport.ts";
 import type { EngineChoice } from "../../protocol/messages.ts";
 
 type Load = Extract<EngineChoice, { kind: "scripted" }>["load"];
@@ -25,9 +26,10 @@ export async function startScripted(
 }
 
 export interface Watched {
+  id: string;
   request: SubmittedRequest;
   events: RequestEvent[];
-  /** Resolves with the ending, or rejects when a second one comes. */
+  /** Resolves with the ending. */
   ending: Promise<Extract<RequestEvent, { type: "done" | "error" }>>;
   /** Resolves when `count` tokens have come. */
   tokens(count: number): Promise<void>;
@@ -38,7 +40,13 @@ export interface Watched {
 let requests = 0;
 
 /** Submits a request for one of the scripted engine's behaviours, such as "slow 200". */
-export function submit(transport: Transport, script: string, options: { maxNewTokens?: number } = {}): Watched {
+export function submit(
+  transport: Transport,
+  script: string,
+  options: Partial<Submission["options"]> = {},
+  more: Partial<Submission> = {},
+  onEvent: (event: RequestEvent) => void = () => {},
+): Watched {
   const events: RequestEvent[] = [];
   const waiting: { count: number; resolve: () => void }[] = [];
   let received = 0;
@@ -50,13 +58,15 @@ export function submit(transport: Transport, script: string, options: { maxNewTo
   const first = new Promise<RequestEvent>((resolve) => {
     begin = resolve;
   });
+  const id = `request-${requests++}`;
   const request = transport.submit(
     {
-      id: `request-${requests++}`,
+      id,
       messages: [{ role: "user", content: [{ type: "text", text: script }] }],
       media: [],
       frames: [],
       options: { seed: 1, ...options },
+      ...more,
     },
     (event) => {
       events.push(event);
@@ -64,6 +74,7 @@ export function submit(transport: Transport, script: string, options: { maxNewTo
       if (event.type === "tokens") received += event.ids.length;
       for (const { count, resolve } of waiting) if (received >= count) resolve();
       if (event.type === "done" || event.type === "error") settle(event);
+      onEvent(event);
     },
   );
   const tokens = (count: number) =>
@@ -71,11 +82,52 @@ export function submit(transport: Transport, script: string, options: { maxNewTo
       waiting.push({ count, resolve });
       if (received >= count) resolve();
     });
-  return { request, events, ending, tokens, first };
+  return { id, request, events, ending, tokens, first };
 }
 
-export function pidOf(transport: Transport): number {
-  const pid = transport.workers()[0]?.pid;
+/** The answer, as far as it has come. */
+export function textOf({ events }: Watched): string {
+  const parts = events.flatMap((event) => (event.type === "tokens" ? event.parts : []));
+  return parts.map((part) => (part.kind === "text" ? part.text : "")).join("");
+}
+
+export function endingsOf({ events }: Watched): RequestEvent[] {
+  return events.filter(({ type }) => type === "done" || type === "error");
+}
+
+/** Keeps what happens to the workers. */
+export class Recorder {
+  readonly events: WorkerEvent[] = [];
+  readonly #looks = new Set<() => void>();
+
+  readonly onEvent = (event: WorkerEvent): void => {
+    this.events.push(event);
+    for (const look of [...this.#looks]) look();
+  };
+
+  of<Type extends WorkerEvent["type"]>(type: Type): Extract<WorkerEvent, { type: Type }>[] {
+    return this.events.filter((event): event is Extract<WorkerEvent, { type: Type }> => event.type === type);
+  }
+
+  /** Resolves when so many events of that type, and in that state if one is given, have come. */
+  async until(type: WorkerEvent["type"], count = 1, state?: WorkerStateName): Promise<void> {
+    const enough = (): boolean =>
+      this.of(type).filter((event) => state === undefined || ("state" in event && event.state === state)).length >=
+      count;
+    await new Promise<void>((resolve) => {
+      const look = (): void => {
+        if (!enough()) return;
+        this.#looks.delete(look);
+        resolve();
+      };
+      this.#looks.add(look);
+      look();
+    });
+  }
+}
+
+export function pidOf(transport: Transport, index = 0): number {
+  const pid = transport.workers()[index]?.pid;
   if (pid === undefined) throw new Error("the worker has no pid");
   return pid;
 }

@@ -1,6 +1,6 @@
 /**
- * Brings a pool of three workers on the scripted engine into a state and says so on stdout; the test kills it there.
- * Every worker has a child of its own, as a compiler or a download may be: launches-a-pool.ts STATE
+ * Brings a pool of three workers on the scripted engine into a state and says so on stdout; the test kills it there:
+ * launches-a-pool.ts STATE
  */
 import { startOrchestrator } from "../../orchestrator/orchestrator.ts";
 import type { Transport } from "../../orchestrator/transport.ts";
@@ -19,17 +19,17 @@ function start(): Promise<Transport> {
   });
 }
 
-/** Resolves when each worker has a stream under way, and the children that the first token of each brings. */
+/** Resolves when each worker has a child of its own, and a stream under way. */
 async function streaming(transport: Transport): Promise<void> {
-  await Promise.all(each.map((index) => firstToken(transport, `children-${index}`, "children 2")));
-  await Promise.all(each.map((index) => firstToken(transport, `slow-${index}`, "slow 5000")));
+  await Promise.all(each.map((index) => happens(transport, `children-${index}`, "children 2", "done")));
+  await Promise.all(each.map((index) => happens(transport, `slow-${index}`, "slow 5000", "tokens")));
 }
 
-function firstToken(transport: Transport, id: string, script: string): Promise<void> {
+function happens(transport: Transport, id: string, script: string, wanted: "tokens" | "done"): Promise<void> {
   const messages = [{ role: "user" as const, content: [{ type: "text" as const, text: script }] }];
   return new Promise((resolve, reject) => {
     transport.submit({ id, messages, media: [], frames: [], options: { seed: 1 } }, (event) => {
-      if (event.type === "tokens") resolve();
+      if (event.type === wanted) resolve();
       if (event.type === "error") reject(event.error);
     });
   });

@@ -3,7 +3,8 @@ import { pack } from "msgpackr";
 import { expect, test } from "vitest";
 import { decodeControl, decodeData, encode, MAX_HEADER_BYTES } from "../../protocol/codec.ts";
 import { GlimpseError } from "../../protocol/errors.ts";
-import type { DataFromWorker } from "../../protocol/messages.ts";
+import { isTokens } from "../../protocol/is-tokens.ts";
+import { type DataFromWorker, dataFromWorkerSchema } from "../../protocol/messages.ts";
 
 const hello = { type: "hello", protocol: 1, generation: 1, token: "t", pid: 7 };
 const tokens: DataFromWorker = {
@@ -57,6 +58,33 @@ test("whatever bytes come, they are a message or a named error", () => {
       } catch (error) {
         return GlimpseError.is(error, "PROTOCOL_ERROR");
       }
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
+test("the quick check of tokens accepts what is written as text, and nothing that the schema refuses or changes", () => {
+  const count = fc.nat(3);
+  const part = { kind: fc.constantFrom("text", "thinking", "markup"), text: fc.string() };
+  const item = {
+    request: fc.string({ minLength: 1, maxLength: 64 }),
+    attempt: count,
+    index: count,
+    ids: fc.array(count),
+    parts: fc.array(fc.record(part), { minLength: 1 }),
+  };
+  const message = fc.record({ type: fc.constant("tokens"), items: fc.array(fc.record(item), { minLength: 1 }) });
+  fc.assert(fc.property(message, (value) => isTokens(value)));
+
+  const odd = fc.constantFrom(undefined, null, -1, 1.5, 2 ** 60, 7, "", "text", "x".repeat(65), {}, [], [-1], ["7"]);
+  const where = fc.constantFrom<("message" | "item" | "part")[]>("message", "item", "part");
+  const field = fc.constantFrom(...["type", "items", "more"], ...Object.keys(item), ...Object.keys(part));
+  fc.assert(
+    fc.property(message, where, field, odd, (value, place, name, other) => {
+      const [first] = value.items;
+      Object.assign({ message: value, item: first, part: first?.parts[0] }[place] ?? {}, { [name]: other });
+      const parsed = dataFromWorkerSchema.safeParse(value);
+      if (isTokens(value)) expect(parsed).toEqual({ success: true, data: value });
     }),
     { numRuns: 2_000 },
   );

@@ -22,6 +22,8 @@ const expectations: [option: string, value: unknown, message: string][] = [
   ["stop", "", 'expected a string or an array of strings, none of them empty, got ""'],
   ["stop", ["a", ""], "expected a string or an array of strings, none of them empty, got an array"],
   ["stop", /x/, "expected a string or an array of strings, none of them empty, got a RegExp"],
+  ["timeoutMs", 0, "expected a whole number of milliseconds from 1 to 2147483647, got 0"],
+  ["queueTimeoutMs", 2 ** 31, "expected a whole number of milliseconds from 1 to 2147483647, got 2147483648"],
   ["signal", {}, "expected an AbortSignal, got an object"],
   ["signal", new AbortController(), "expected an AbortSignal, got an AbortController"],
 ];
@@ -51,12 +53,13 @@ describe("an option that does not exist is refused, and the one that was meant i
     ["image", "images"],
     ["message", "messages"],
     ["abortSignal", "signal"],
+    ["timeout", "timeoutMs"],
   ])("%s → %s", async (given, meant) => {
     expect(await failure(prepareUntyped({ prompt: "?", [given]: 1 }))).toMatchObject({
       code: "INVALID_REQUEST",
       message:
-        "input: expected only messages, prompt, images, video, system, maxNewTokens, maxThinkingTokens, temperature, " +
-        `topP, topK, repetitionPenalty, seed, stop, signal, got "${given}"`,
+        "input: expected only messages, prompt, images, video, system, output, maxNewTokens, maxThinkingTokens, " +
+        `temperature, topP, topK, repetitionPenalty, seed, stop, timeoutMs, queueTimeoutMs, signal, got "${given}"`,
       hint: `Did you mean ${meant}?`,
     });
   });

@@ -126,6 +126,11 @@ test("five starts in a row that fail are the last, however the sixth might end",
   expect(life.pass(3_600_000).done()).toEqual([]);
 });
 
+test("one that was given up gets its tries again when somebody asks for them", () => {
+  const life = Life.loading().tell({ type: "gave up" }).exit();
+  expect(life.tell({ type: "start" }).load().state).toBe("ready");
+});
+
 test("a start that succeeds begins the count anew, and a worker that was ready breaks nothing however often it dies", () => {
   const life = Life.ready().exit();
   for (let loss = 0; loss < 20; loss += 1) life.pass(30_000).exit().pass(30_000).load().exit();
