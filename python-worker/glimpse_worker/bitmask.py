@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 Bitmask = npt.NDArray[np.int32]
+"""One set, or one in each row."""
 
 
 def words(vocabulary: int) -> int:

@@ -7,17 +7,15 @@ from collections.abc import Sequence as List
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from ...bitmask import Bitmask
 from ...sampling import Sampling
 from .positions import Positions, prompt_positions
 from .prefix import PrefixKeys
 from .spans import Span
 
-AllowedTokens = Callable[[List[int]], npt.NDArray[np.int32]]
-"""
-A request's ids → which may come next, as a bitmask over the vocabulary: bit `id % 32` of word `id // 32`.
-"""
+AllowedTokens = Callable[[List[int]], Bitmask]
+"""A request's ids → which may come next."""
 
 
 class Sequence:
