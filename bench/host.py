@@ -91,7 +91,7 @@ def engine(subject: Subject, emit: Emit) -> PagedEngine:
         cast(Any, None),
         Pulse(),
         inbox,
-        Intake(checkpoint, subject.prompts, features, inbox),
+        Intake(checkpoint, subject.prompts, subject.grammars, features, inbox),
         Admission(
             subject.tokenizer,
             GenerationConfig.from_dict({"eos_token_id": [vocabulary]}),

@@ -23,6 +23,7 @@ from glimpse_worker.engine.interface import Emit
 from glimpse_worker.engine.opening import Opened
 from glimpse_worker.engine.paged.assembly import Sizes, assemble
 from glimpse_worker.engine.paged.engine import PagedEngine
+from glimpse_worker.grammar import Grammars
 from glimpse_worker.prompt import PromptBuilder
 from glimpse_worker.protocol import Progress
 from make_checkpoint import randomise, write_small_files
@@ -42,6 +43,7 @@ class Subject:
     config: Any
     tokenizer: PreTrainedTokenizerFast
     prompts: PromptBuilder
+    grammars: Grammars
     device: torch.device
     make: Callable[[], Glm4vForConditionalGeneration]
 
@@ -64,7 +66,9 @@ class Subject:
     ) -> PagedEngine:
         """The shipped engine over a new model."""
         versions = import_dependencies()
-        opened = Opened("bench", self.checkpoint, self.tokenizer, self.prompts, self.model(), versions)
+        opened = Opened(
+            "bench", self.checkpoint, self.tokenizer, self.prompts, self.grammars, self.model(), versions
+        )
         return assemble(opened, kv_cache_memory_bytes, progress, emit, sizes)
 
 
@@ -92,11 +96,13 @@ def _subject(
 ) -> Subject:
     checkpoint = open_checkpoint(start_line(directory), lambda *_: None)
     tokenizer = load_tokenizer(checkpoint)
+    config: Any = Glm4vConfig.from_pretrained(directory)
     return Subject(
         checkpoint=checkpoint,
-        config=Glm4vConfig.from_pretrained(directory),
+        config=config,
         tokenizer=tokenizer,
         prompts=PromptBuilder(tokenizer, checkpoint.placeholders),
+        grammars=Grammars(tokenizer.backend_tokenizer, config.text_config.vocab_size, ()),
         device=device,
         make=lambda: make(checkpoint),
     )

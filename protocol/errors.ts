@@ -4,6 +4,8 @@
  */
 export const errorCodes = {
   INVALID_REQUEST: { retryable: false, meaning: "an option or a message is not what the call accepts" },
+  SCHEMA_UNSUPPORTED: { retryable: false, meaning: "the schema asks for what cannot be enforced while decoding" },
+  OUTPUT_INVALID: { retryable: false, meaning: "the answer is not what the schema describes: see issues and partial" },
   MEDIA_MIX_UNSUPPORTED: {
     retryable: false,
     meaning: "the model takes pictures (pages of PDFs too) or one video, never both",
@@ -46,6 +48,13 @@ export type ErrorCode = keyof typeof errorCodes;
 
 export const errorCodeList = Object.keys(errorCodes) as [ErrorCode, ...ErrorCode[]];
 
+/** What a schema does not accept of an answer. */
+export interface OutputIssue {
+  message: string;
+  /** The keys that lead to it; empty for the whole answer. */
+  path: readonly PropertyKey[];
+}
+
 export interface GlimpseErrorDetails<Partial = unknown> {
   /** What the caller can do about it, in one sentence. */
   hint?: string | undefined;
@@ -55,6 +64,8 @@ export interface GlimpseErrorDetails<Partial = unknown> {
   requestId?: string | undefined;
   /** What had been generated when the request ended. */
   partial?: Partial | undefined;
+  /** With OUTPUT_INVALID: what is wrong with the answer. */
+  issues?: readonly OutputIssue[] | undefined;
   /** The Python traceback, when the failure happened in a worker. */
   traceback?: string | undefined;
   cause?: unknown;
@@ -75,6 +86,7 @@ export class GlimpseError<Partial = unknown> extends Error {
   declare readonly retryAfterMs?: number;
   declare readonly requestId?: string;
   declare readonly partial?: Partial;
+  declare readonly issues?: readonly OutputIssue[];
   declare readonly traceback?: string;
   constructor(code: ErrorCode, message: string, details: GlimpseErrorDetails<Partial> = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -86,6 +98,7 @@ export class GlimpseError<Partial = unknown> extends Error {
     if (details.retryAfterMs !== undefined) this.retryAfterMs = details.retryAfterMs;
     if (details.requestId !== undefined) this.requestId = details.requestId;
     if (details.partial !== undefined) this.partial = details.partial;
+    if (details.issues !== undefined) this.issues = details.issues;
     if (details.traceback !== undefined) this.traceback = details.traceback;
   }
 

@@ -4,6 +4,9 @@ import { errorCodeList } from "./errors.ts";
 /** Raised with every change that an older peer would misread. */
 export const PROTOCOL_VERSION = 3;
 
+/** The longest JSON Schema, as JSON. */
+export const MAX_SCHEMA_CHARACTERS = 128 * 1024;
+
 const count = z.int().min(0);
 const milliseconds = z.number().min(0);
 const requestKey = { request: z.string().min(1).max(64), attempt: count };
@@ -100,7 +103,8 @@ const wireMedia = z.discriminatedUnion("kind", [
 /**
  * What is absent comes from the checkpoint's generation_config; a `temperature` below 1e-5 is greedy. `maxThinkingTokens`
  * is the most tokens between `<think>` and `</think>`: when they are used up the engine writes `</think><answer>`; 0 writes
- * `<think></think><answer>` before the first token.
+ * `<think></think><answer>` before the first token. `schema` is a JSON Schema, as JSON: the answer is JSON that it
+ * describes; refused beside `stop`.
  */
 const wireOptions = z.strictObject({
   seed: z.int().min(0).max(0xffff_ffff),
@@ -111,6 +115,7 @@ const wireOptions = z.strictObject({
   topK: z.int().min(1).optional(),
   repetitionPenalty: z.number().min(0.01).max(100).optional(),
   stop: z.array(z.string().min(1)).optional(),
+  schema: z.string().min(1).max(MAX_SCHEMA_CHARACTERS).optional(),
 });
 
 /** Followed by one raw frame per picture, video frame, video file or PDF, in the order of `media`. */

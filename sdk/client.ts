@@ -12,9 +12,11 @@ import { publishRequests } from "./observe/channels.ts";
 import { logRequests } from "./observe/lines.ts";
 import type { Log } from "./observe/logger.ts";
 import type { RequestObserver } from "./observe/observer.ts";
-import type { GenerateInput } from "./request/input.ts";
-import type { GenerateResult } from "./result.ts";
+import type { InferInput, InferOutput, OutputSchema } from "./output/schema.ts";
+import type { AnyInput, GenerateInput, StructuredInput } from "./request/input.ts";
+import type { CancelledResult, GenerateResult, StructuredResult } from "./result.ts";
 import { type Client, GenerationStream } from "./stream.ts";
+import { StructuredStream } from "./structured-stream.ts";
 import type { OcrOptions, TaskOptions } from "./tasks/inputs.ts";
 import * as tasks from "./tasks/inputs.ts";
 import { type OcrResult, type OcrSource, readPages } from "./tasks/ocr.ts";
@@ -46,13 +48,25 @@ export class Glimpse implements AsyncDisposable, Client {
   }
 
   /** Sends a request and resolves with the whole result. Rejects with a GlimpseError, never with anything else. */
-  generate(input: GenerateInput): Promise<GenerateResult> {
-    return this.stream(input).result;
+  generate<Schema extends OutputSchema>(input: StructuredInput<Schema>): Promise<StructuredResult<InferOutput<Schema>>>;
+  generate(input: GenerateInput): Promise<GenerateResult>;
+  generate(input: AnyInput): Promise<GenerateResult | CancelledResult> {
+    return this.#start(input).result;
   }
 
   /** Sends a request at once and returns a handle for its events, its result and its cancelling. Never throws. */
-  stream(input: GenerateInput): GenerationStream {
-    return this.#stream(input);
+  stream<Schema extends OutputSchema>(
+    input: StructuredInput<Schema>,
+  ): StructuredStream<InferOutput<Schema>, InferInput<Schema>>;
+  stream(input: GenerateInput): GenerationStream;
+  stream(input: AnyInput): GenerationStream | StructuredStream<unknown> {
+    return this.#start(input);
+  }
+
+  #start(input: AnyInput): GenerationStream | StructuredStream<unknown> {
+    const stream = this.#stream(input);
+    // What is no schema at all is refused by the stream.
+    return input?.output === undefined ? stream : new StructuredStream(stream, input.output);
   }
 
   /**
@@ -99,7 +113,7 @@ export class Glimpse implements AsyncDisposable, Client {
     return { ...result, boxes: result.boxes.map((box) => ({ ...box, label: box.label ?? what })) };
   }
 
-  #stream(input: GenerateInput, ...observers: RequestObserver[]): GenerationStream {
+  #stream(input: AnyInput, ...observers: RequestObserver[]): GenerationStream {
     const transport = this.#draining ? draining : this.#transport;
     let onSent!: () => void;
     const sent = new Promise<void>((resolve) => {

@@ -2,7 +2,13 @@ export type { CrashReport, LossCause, WorkerEvent, WorkerInfo, WorkerStateName }
 export type { ExitReason } from "../orchestrator/exit-reason.ts";
 export type { OnWorkerLoss } from "../orchestrator/failover.ts";
 export type { Limits } from "../orchestrator/supervision/limits.ts";
-export { type ErrorCode, errorCodes, GlimpseError, type GlimpseErrorDetails } from "../protocol/errors.ts";
+export {
+  type ErrorCode,
+  errorCodes,
+  GlimpseError,
+  type GlimpseErrorDetails,
+  type OutputIssue,
+} from "../protocol/errors.ts";
 export type { Device, Dtype, FinishReason, Usage, WarningCode } from "../protocol/messages.ts";
 export type { Batch } from "./batch/batch.ts";
 export type { BatchOptions } from "./batch/options.ts";
@@ -30,6 +36,8 @@ export type {
   RequestSubmit,
   RequestWarning,
 } from "./observe/observer.ts";
+export type { InferOutput, JsonSchema, OutputSchema } from "./output/schema.ts";
+export type { StandardJsonSchema } from "./output/standard.ts";
 export type {
   Content,
   GenerateInput,
@@ -38,13 +46,26 @@ export type {
   MessagesInput,
   PdfContent,
   PromptInput,
+  StructuredInput,
   TextContent,
   VideoContent,
 } from "./request/input.ts";
 export type { GenerateOptions } from "./request/options.ts";
 export { type Preset, presets } from "./request/presets.ts";
-export type { Box, GenerateResult, PartialResult, StreamEvent, Timing, Warning } from "./result.ts";
+export type {
+  Box,
+  CancelledResult,
+  GenerateResult,
+  PartialOutput,
+  PartialResult,
+  StreamEvent,
+  StructuredEvent,
+  StructuredResult,
+  Timing,
+  Warning,
+} from "./result.ts";
 export type { GenerationStream } from "./stream.ts";
+export type { StructuredStream } from "./structured-stream.ts";
 export type { OcrOptions, TaskOptions } from "./tasks/inputs.ts";
 export * as tasks from "./tasks/inputs.ts";
 export type { OcrPage, OcrResult, OcrSource } from "./tasks/ocr.ts";

@@ -63,6 +63,11 @@ const otherNames = new Map([
   ["stopstrings", "stop"],
   ["stopsequences", "stop"],
   ["abortsignal", "signal"],
+  ["schema", "output"],
+  ["structured", "output"],
+  ["format", "output"],
+  ["responseformat", "output"],
+  ["jsonschema", "output"],
 ]);
 
 function closest(name: string, known: readonly string[]): string | undefined {

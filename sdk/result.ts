@@ -62,6 +62,33 @@ export interface GenerateResult extends PartialResult {
   worker: { id: string; pid: number | undefined; device: Device | undefined } | undefined;
 }
 
+/** A result whose answer was held to a schema. */
+export interface StructuredResult<Output> extends GenerateResult {
+  finishReason: "stop" | "length";
+  /** The answer as the schema gives it: for zod, what `parse` returns. */
+  output: Output;
+}
+
+/** After `cancel()` or `break`: the answer is not complete, so there is no output. */
+export interface CancelledResult extends GenerateResult {
+  finishReason: "cancelled";
+  output: undefined;
+}
+
+/** What there is of a value while it is written: texts, arrays and objects may go on. */
+export type PartialOutput<Value> = Value extends readonly (infer Item)[]
+  ? readonly PartialOutput<Item>[]
+  : Value extends object
+    ? { readonly [Key in keyof Value]?: PartialOutput<Value[Key]> }
+    : Value;
+
+/** The events of a request with `output`: `Input` is what its schema takes, the JSON that the model writes. */
+export type StructuredEvent<Output, Input = Output> =
+  | Exclude<StreamEvent, { type: "finish" }>
+  /** The JSON so far. From event to event it only grows; the schema has not checked it yet. */
+  | { type: "output"; partial: PartialOutput<Input> }
+  | { type: "finish"; result: StructuredResult<Output> | CancelledResult };
+
 /** A closed union: a `switch` over `type` can be exhaustive. `finish` is the last event of a stream that ends well. */
 export type StreamEvent =
   /** How many requests are ahead; 0 when the worker has it. */

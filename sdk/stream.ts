@@ -7,7 +7,7 @@ import { onAbort } from "./abort.ts";
 import { EventBuffer } from "./event-buffer.ts";
 import { Generation } from "./generation.ts";
 import { allOf, type RequestObserver } from "./observe/observer.ts";
-import type { GenerateInput } from "./request/input.ts";
+import type { AnyInput, GenerateInput } from "./request/input.ts";
 import { type PreparedRequest, prepareRequest } from "./request/prepare.ts";
 import type { GenerateResult, StreamEvent, Warning } from "./result.ts";
 import { type EventIterator, textsOf } from "./text-stream.ts";
@@ -52,7 +52,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
   #ended = false;
   #iterated = false;
 
-  constructor(transport: Pick<Transport, "submit">, input: GenerateInput, context: RequestContext) {
+  constructor(transport: Pick<Transport, "submit">, input: AnyInput, context: RequestContext) {
     const { allowHosts, model, observers, onSent } = context;
     this.#observer = allOf(observers);
     Error.captureStackTrace(this.#calledFrom, GenerationStream);
@@ -76,7 +76,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
   async #run(
     transport: Pick<Transport, "submit">,
     id: string,
-    input: GenerateInput,
+    input: AnyInput,
     allowHosts: ReadonlySet<string>,
   ): Promise<void> {
     try {

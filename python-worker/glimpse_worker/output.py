@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from .boxes import BoxPlace, BoxReader
 from .geometry import Geometry
@@ -19,7 +19,8 @@ class Output:
     `decode` is tokenizer.decode with skip_special_tokens=False and clean_up_tokenization_spaces=False.
     `geometries` has one entry per picture, page or video of the request, in the order of `media`; `places`
     tells which each is, where that does not follow from its index. `stop` strings are looked for in the
-    answer only. A stop token is known by its id: its text, and what would follow it, is markup.
+    answer only. A stop token is known by its id: its text, and what would follow it, is markup. With `tags`,
+    so are the tags: what spells one is text.
     """
 
     def __init__(
@@ -30,9 +31,11 @@ class Output:
         stop: Sequence[str] = (),
         geometries: Sequence[Geometry] = (),
         places: Sequence[BoxPlace] = (),
+        tags: Mapping[int, str] | None = None,
     ) -> None:
         self._stop_token_ids = frozenset(stop_token_ids)
         self._stop_token_met = False
+        self._tags = tags
         self._detokenizer = Detokenizer(decode)
         self._boxes = BoxReader(geometries, places)
         self._parser = Parser(stop, self._boxes)
@@ -50,8 +53,15 @@ class Output:
                 self._take(self._detokenizer.finish())
                 self._parser.end()
                 self._stop_token_met = True
+            tag = None if self._tags is None else self._tags.get(token)
+            if tag is not None:
+                self._take(self._detokenizer.finish())
             self._starts.append(self._length)
-            self._take(self._detokenizer.push([token]))
+            if tag is None:
+                self._take(self._detokenizer.push([token]))
+            else:
+                self._length += len(tag)
+                self._parser.push_tag(tag)
             self._thought_length += was_thinking and self.thinking
         return self._parser.drain()
 
@@ -101,4 +111,7 @@ class Output:
 
     def _take(self, text: str) -> None:
         self._length += len(text)
-        self._parser.push(text)
+        if self._tags is None:
+            self._parser.push(text)
+        else:
+            self._parser.push_plain(text)

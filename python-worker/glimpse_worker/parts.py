@@ -53,6 +53,14 @@ class Parser:
         for piece in self._scanner.push(text):
             self._take(piece)
 
+    def push_tag(self, tag: str) -> None:
+        """A tag that is known not to be text, for callers that call `push_plain` for what is."""
+        self._take(tag)
+
+    def push_plain(self, text: str) -> None:
+        """Text that is known to hold no tag, whatever it spells."""
+        self._take_text(text)
+
     def end(self) -> None:
         """The answer is over: what was held back is decided, and everything pushed later is markup."""
         self._take(self._scanner.finish())
@@ -77,17 +85,28 @@ class Parser:
         return self._thoughts + running
 
     def _take(self, piece: str) -> None:
-        start = self._position
-        self._position += len(piece)
-        if self._ended:
-            self._give(MarkupPart, piece)
-        elif piece in (BOX, END_BOX):
-            self._held_tags.append((len(self._held), piece))
-            self._settle()
-        elif piece in TAGS:
-            self._switch(piece, start)
+        if piece in TAGS:
+            self._take_tag(piece)
         else:
-            self._held += piece
+            self._take_text(piece)
+
+    def _take_tag(self, tag: str) -> None:
+        start = self._position
+        self._position += len(tag)
+        if self._ended:
+            self._give(MarkupPart, tag)
+        elif tag in (BOX, END_BOX):
+            self._held_tags.append((len(self._held), tag))
+            self._settle()
+        else:
+            self._switch(tag, start)
+
+    def _take_text(self, text: str) -> None:
+        self._position += len(text)
+        if self._ended:
+            self._give(MarkupPart, text)
+        else:
+            self._held += text
             self._settle()
 
     def _switch(self, tag: str, start: int) -> None:

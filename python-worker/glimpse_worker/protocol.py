@@ -18,6 +18,8 @@ MAX_HEADER_BYTES = 16 * 1024 * 1024
 """A header larger than this is no message; pictures travel in frames of their own."""
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """The most that a video file or a PDF may weigh, and so any frame on the data channel."""
+MAX_SCHEMA_CHARACTERS = 128 * 1024
+"""The longest JSON Schema, as JSON."""
 
 MAX_REASON = 200
 """Characters of a refusal's reason."""
@@ -47,6 +49,7 @@ FinishReason = Literal["stop", "length", "cancelled"]
 WarningCode = Literal["IMAGE_PADDED", "IMAGE_FIRST_FRAME", "BOX_IMAGE_ASSUMED", "MAX_NEW_TOKENS_CUT"]
 ErrorCode = Literal[
     "INVALID_REQUEST",
+    "SCHEMA_UNSUPPORTED",
     "MEDIA_MIX_UNSUPPORTED",
     "IMAGE_UNREADABLE",
     "IMAGE_TOO_LARGE",
@@ -232,6 +235,8 @@ class Options(_Record, frozen=True, kw_only=True):
     top_k: Positive | None = None
     repetition_penalty: Annotated[float, Meta(gt=0)] | None = None
     stop: Sequence[NonEmptyString] | None = None
+    schema: NonEmptyString | None = None
+    """A JSON Schema, as JSON: the answer is JSON that it describes."""
 
 
 class _Asked(_Keyed, frozen=True, kw_only=True):

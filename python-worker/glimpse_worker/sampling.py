@@ -90,6 +90,12 @@ def check_options(options: Options) -> None:
             f"got {options.repetition_penalty:g}",
             hint="1 changes nothing; penalties of use lie between 1 and about 1.5.",
         )
+    if options.schema is not None and options.stop:
+        raise WorkerFailure(
+            "INVALID_REQUEST",
+            "stop: expected nothing beside output, whose JSON ends by itself",
+            hint="Leave out stop, or ask without output.",
+        )
 
 
 def check_generation_config(directory: Path) -> None:

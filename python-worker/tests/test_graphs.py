@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 import torch
-from test_runner import GREEDY, HOT, PAGE, PENALISED, Bench, answer, decoder
+from test_runner import GREEDY, HOT, PAGE, PENALISED, Bench, answer, decoder, mask
 from torch import Tensor
 
 from glimpse_worker.engine.paged.batch import Integers
@@ -81,7 +81,7 @@ class BlockOps(TorchOps):
 
 def graphs(capture: Callable[[Callable[[], Tensor]], tuple[Graph, Tensor]], reports: list[int]) -> Graphs:
     return Graphs(
-        DecodeGraphs(CPU, nobody=4, max_pages=MAX_PAGES, sizes=(1, 2, 4)),
+        DecodeGraphs(CPU, nobody=4, max_pages=MAX_PAGES, vocabulary=512, sizes=(1, 2, 4)),
         PromptGraphs(
             CPU,
             BlockOps(),  # type: ignore[arg-type]
@@ -137,6 +137,35 @@ def test_steps_in_graphs_give_the_same_tokens() -> None:
     # In the order in which they are captured: decoding, prompts, decoding with penalties.
     assert len(replayed) == 3 + 2 + 3
     assert all(replayed[index] for index in (0, 4, 7))
+
+
+def test_graphs_for_masks_are_captured_once_they_are_wanted_and_give_the_same_tokens() -> None:
+    digits = [*range(15, 25)]
+
+    def answers(bench: Bench) -> list[list[int]]:
+        told = []
+        for settings in ((GREEDY, HOT), (PENALISED, GREEDY)):
+            texts = [("Hello", lambda _: mask(*digits)), ("What is 2 + 2?", None)]
+            sequences = [
+                bench.sequence(text, slot, setting, allowed)
+                for slot, ((text, allowed), setting) in enumerate(zip(texts, settings, strict=True))
+            ]
+            bench.begin(*sequences)
+            for _ in range(3):
+                bench.go_on(*sequences, tokens=2)
+                while bench.runner.capture_next():
+                    pass
+            assert {*answer(sequences[0])} <= {*digits}
+            told += [answer(sequence) for sequence in sequences]
+        return told
+
+    recorded = Recorded()
+    bench = captured(recorded)
+    assert len(recorded.graphs) == 8
+    assert answers(bench) == answers(Bench())
+    # Three sizes of each of the two variants, which were wanted for two rows.
+    assert len(recorded.graphs) == 8 + 3 + 3
+    assert [bool(graph.replayed) for graph in recorded.graphs[8:]] == [False, True, False] * 2
 
 
 def test_more_prompts_or_tokens_than_a_graph_takes_are_computed_without() -> None:

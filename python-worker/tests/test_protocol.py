@@ -73,7 +73,7 @@ def test_the_start_line_is_json(name: str) -> None:
 
 def test_the_protocol_version_and_limits_are_those_of_the_library() -> None:
     source = (ROOT / "protocol/messages.ts").read_text() + (ROOT / "protocol/codec.ts").read_text()
-    for name in ("PROTOCOL_VERSION", "MAX_HEADER_BYTES", "MAX_FILE_BYTES"):
+    for name in ("PROTOCOL_VERSION", "MAX_HEADER_BYTES", "MAX_FILE_BYTES", "MAX_SCHEMA_CHARACTERS"):
         written = re.search(rf"export const {name} = ([\d *]+);", source)
         assert written is not None
         factors = [int(factor) for factor in written[1].split("*")]

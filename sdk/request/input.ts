@@ -1,6 +1,7 @@
 import type { ImageSource } from "../media/image.ts";
 import type { PdfSource } from "../media/pdf.ts";
 import type { VideoSource } from "../media/video.ts";
+import type { OutputSchema } from "../output/schema.ts";
 import type { GenerateOptions } from "./options.ts";
 
 export type TextContent = { type: "text"; text: string };
@@ -55,4 +56,20 @@ export interface PromptInput {
 }
 
 /** What to answer, and how. Nothing in it is changed, and what is changed in it after the call has no effect. */
-export type GenerateInput = (MessagesInput | PromptInput) & GenerateOptions;
+export type GenerateInput = (MessagesInput | PromptInput) & GenerateOptions & { output?: undefined };
+
+/** With a schema for the answer or without. */
+export type AnyInput = GenerateInput | StructuredInput<OutputSchema>;
+
+/** The same, with the schema that the answer has to follow. */
+export type StructuredInput<Schema extends OutputSchema> = (MessagesInput | PromptInput) &
+  Omit<GenerateOptions, "stop"> & {
+    /**
+     * The answer is JSON that this schema describes, enforced while it is decoded; the thinking is left free, and the
+     * result has it as `output`. A zod 4 schema, a Standard Schema that yields JSON Schema, or a JSON Schema; what cannot
+     * be enforced is refused by name: docs/STRUCTURED.md. The schema is not shown to the model: say in the prompt what
+     * the answer is about. Refused beside `stop`.
+     */
+    output: Schema;
+    stop?: undefined;
+  };

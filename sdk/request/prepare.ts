@@ -6,8 +6,9 @@ import { type FetchLimits, fetchLimits } from "../media/fetch.ts";
 import type { MediumKind } from "../media/kind.ts";
 import { type ReadContext, readMedium } from "../media/read.ts";
 import { type Source, snapshot, sourceKey, sourceLabel } from "../media/source.ts";
+import { enforcedSchema } from "../output/schema.ts";
 import { type Medium, readConversation } from "./conversation.ts";
-import type { GenerateInput } from "./input.ts";
+import type { AnyInput } from "./input.ts";
 import { optionNames, parseOptions } from "./options.ts";
 
 export interface PrepareContext {
@@ -33,7 +34,7 @@ export interface PreparedRequest {
   queueTimeoutMs: number | undefined;
 }
 
-const inputNames = ["messages", "prompt", "images", "pdf", "video", "system", ...optionNames];
+const inputNames = ["messages", "prompt", "images", "pdf", "video", "system", "output", ...optionNames];
 const READS_AT_ONCE = 8;
 
 /**
@@ -41,13 +42,14 @@ const READS_AT_ONCE = 8;
  * change it, and the bytes in it, at once. Rejects with a GlimpseError. `limits` is for tests.
  */
 export async function prepareRequest(
-  input: GenerateInput,
+  input: AnyInput,
   context: PrepareContext,
   limits: FetchLimits = fetchLimits,
 ): Promise<PreparedRequest> {
   if (!isRecord(input)) throw invalid("input", "an object with messages or prompt", input);
   refuseUnknownKeys(input, inputNames, "input");
   const { wire, timeoutMs, queueTimeoutMs } = parseOptions(input);
+  const schema = readOutput(input, wire.stop);
   const seed = wire.seed ?? context.newSeed();
   context.onOptions?.({ seed, timeoutMs });
   const { messages, media } = readConversation(input);
@@ -60,9 +62,16 @@ export async function prepareRequest(
     media: media.map((medium) => toWire(medium, framesOf(medium))),
     frames: media.flatMap(framesOf),
     labels: media.map(labelOf),
-    options: { ...wire, seed },
+    options: schema === undefined ? { ...wire, seed } : { ...wire, seed, schema },
     queueTimeoutMs,
   };
+}
+
+function readOutput(input: AnyInput, stop: unknown): string | undefined {
+  const { output } = input;
+  if (output === undefined) return undefined;
+  if (stop !== undefined) throw invalid("stop", "nothing beside output, whose JSON ends by itself", stop);
+  return enforcedSchema(output);
 }
 
 interface NamedSource {

@@ -88,8 +88,11 @@ test("a code narrows the error", () => {
 
 test("calls take and give what they say, and nothing is any", () => {
   expectTypeOf<ReturnType<typeof launch>>().resolves.toEqualTypeOf<Glimpse>();
-  expectTypeOf<Glimpse["generate"]>().returns.resolves.toEqualTypeOf<GenerateResult>();
-  expectTypeOf<Glimpse["stream"]>().returns.toEqualTypeOf<GenerationStream>();
+  // Both have a second form, for answers that a schema describes.
+  const generate = (glm: Glimpse, input: GenerateInput) => glm.generate(input);
+  const stream = (glm: Glimpse, input: GenerateInput) => glm.stream(input);
+  expectTypeOf(generate).returns.resolves.toEqualTypeOf<GenerateResult>();
+  expectTypeOf(stream).returns.toEqualTypeOf<GenerationStream>();
   expectTypeOf<Glimpse["ocr"]>().returns.resolves.toEqualTypeOf<OcrResult>();
   expectTypeOf<Glimpse["chat"]>().returns.toEqualTypeOf<Chat>();
   expectTypeOf<Chat["send"]>().returns.toEqualTypeOf<GenerationStream>();

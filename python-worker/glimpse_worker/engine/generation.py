@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import StoppingCriteria, StoppingCriteriaList
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
+from ..bitmask import unpacked
 from ..device import is_out_of_memory
 from ..failure import WorkerFailure
+from ..guide import Guide
 from ..output import Output
 from ..prepare import Prepared
 from ..protocol import FinishReason, Generate, Part, RequestKey, Tokens, TokensItem
@@ -69,14 +71,28 @@ class TokenStream(StoppingCriteria):
             self._emit(warning)
 
 
+class Guided(LogitsProcessor):
+    """Leaves the ids that a guide allows; written for one sequence without beams."""
+
+    def __init__(self, guide: Guide) -> None:
+        self._guide = guide
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        mask = self._guide(input_ids[0].tolist())
+        allowed = torch.from_numpy(unpacked(mask, scores.shape[-1])).to(scores.device)
+        return scores.masked_fill(~allowed, -torch.inf)
+
+
 def generate(
     model: Any,
     request: Generate,
     prepared: Prepared,
     stream: TokenStream,
+    guide: Guide | None = None,
 ) -> None:
     """
-    Runs `request` to its end, as a script that calls `model.generate` would; every token goes to `stream`.
+    Runs `request` to its end, as a script that calls `model.generate` would; every token goes to `stream`,
+    and is one that `guide` allows.
     """
     # Left over from the request before; `generate` would take it for this one's when there is no picture.
     model.model.rope_deltas = None
@@ -87,6 +103,7 @@ def generate(
             generation_config=generation_config(
                 request.options, model.generation_config, prepared.max_new_tokens
             ),
+            logits_processor=LogitsProcessorList([] if guide is None else [Guided(guide)]),
             stopping_criteria=StoppingCriteriaList([stream]),
         )
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import Glm4vForConditionalGeneration, PreTrainedTokenizerFast
 
     from ..checkpoint import Checkpoint
+    from ..grammar import Grammars
     from ..prompt import PromptBuilder
 
 
@@ -27,6 +28,7 @@ class Opened:
     checkpoint: Checkpoint
     tokenizer: PreTrainedTokenizerFast
     prompts: PromptBuilder
+    grammars: Grammars
     model: Glm4vForConditionalGeneration
     versions: Mapping[str, str]
 
@@ -50,8 +52,9 @@ def open_model(
 
     from ..checkpoint import load_model, load_tokenizer, open_checkpoint
     from ..device import choose_device
+    from ..grammar import Grammars
     from ..prompt import PromptBuilder
-    from ..sampling import check_generation_config
+    from ..sampling import check_generation_config, stop_token_ids
 
     if start.threads is not None:
         torch.set_num_threads(start.threads)
@@ -63,4 +66,9 @@ def open_model(
     tokenizer = load_tokenizer(checkpoint)
     prompts = PromptBuilder(tokenizer, checkpoint.placeholders)
     model = load_model(checkpoint, device, start.dtype, progress, spread=spread)
-    return Opened(start.model, checkpoint, tokenizer, prompts, model, versions)
+    grammars = Grammars(
+        tokenizer.backend_tokenizer,
+        model.lm_head.out_features,
+        stop_token_ids(model.generation_config),
+    )
+    return Opened(start.model, checkpoint, tokenizer, prompts, grammars, model, versions)

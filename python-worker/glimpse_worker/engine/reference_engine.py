@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..failure import request_error
+from ..grammar import Grammar
+from ..guide import Guide
 from ..output import Output
 from ..prepare import Prepared, prepare
 from ..protocol import (
@@ -51,6 +53,7 @@ class _Run:
     cancelled: threading.Event = field(default_factory=threading.Event)
     generating: bool = False
     prepared: Prepared | None = None
+    grammar: Grammar | None = None
     prepare_from: float = 0.0
     prepare_to: float = 0.0
 
@@ -75,6 +78,7 @@ class ReferenceEngine:
         self._emit = emit
         self._prompts = opened.prompts
         self._counter = TokenCounter(opened.checkpoint, opened.prompts, emit)
+        self._grammars = opened.grammars
         self._ready = describe(opened, engine="reference", slots=_SLOTS)
         self._devices = devices_of(opened.model)
         self._pulse = pulse_on(self._devices)
@@ -152,6 +156,7 @@ class ReferenceEngine:
         run.prepare_from = time.monotonic()
         try:
             refuse_what_only_paged_does(run.request)
+            grammar = self._grammars.of(run.request.options)
             prepared = prepare(run.request, run.frames, self._checkpoint, self._prompts, run.cancelled.is_set)
         except BaseException as error:  # A panic in Rust code, which reads tokenizers, is no Exception.
             self._end(run, request_error(run.key, error))
@@ -162,7 +167,7 @@ class ReferenceEngine:
                 self._emit(prepared.told(run.key))
                 for warning in prepared.warnings:
                     self._emit(warning)
-                run.prepared = prepared
+                run.prepared, run.grammar = prepared, grammar
                 self._to_generate.put(run)
 
     def _generate_loop(self) -> None:
@@ -188,7 +193,7 @@ class ReferenceEngine:
             return request_error(run.key, name_out_of_memory(error, self._ready.device.name))
 
     def _run_model(self, run: _Run) -> Done:
-        prepared, request = run.prepared, run.request
+        prepared, request, grammar = run.prepared, run.request, run.grammar
         assert prepared is not None
         output = Output(
             self._decode,
@@ -196,10 +201,12 @@ class ReferenceEngine:
             stop=request.options.stop or (),
             geometries=[medium.geometry for medium in prepared.media],
             places=prepared.places,
+            tags=None if grammar is None else grammar.tokens.tags,
         )
         stream = TokenStream(run.key, output, run.cancelled, self._emit, self._pulse)
         started = time.monotonic()
-        generate(self._model, request, prepared, stream)
+        guide = None if grammar is None else Guide(grammar, len(prepared.prompt.ids))
+        generate(self._model, request, prepared, stream, guide)
         reason = stream.finish()
         usage = Usage(
             prompt_tokens=len(prepared.prompt.ids),

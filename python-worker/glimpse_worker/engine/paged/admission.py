@@ -7,13 +7,14 @@ from collections.abc import Sequence as List
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from ...failure import WorkerFailure
+from ...guide import Guide
 from ...output import Output
 from ...prepare import Prepared
 from ...protocol import Generate
 from ...sampling import resolve_sampling, stop_token_ids
 from ...tags import ANSWER, END_THINK, THINK
 from .inbox import Arrived
-from .request import Generation, Thinking
+from .request import Generation, Passage, Thinking
 from .sequence import Sequence
 from .shown import Shown
 from .spans import Patchwork, find_spans
@@ -47,6 +48,7 @@ class Admission:
         generated = message.generated or ()
         self._check(generated)
         shown = Shown([], {}, arrived.features)
+        grammar = arrived.grammar
         patchworks = _take_pixels(prepared, shown)
         shown.spans = find_spans(prepared.prompt.token_types, patchworks, self._merge_size)
         sequence = Sequence(
@@ -58,15 +60,21 @@ class Admission:
             max_new_tokens=prepared.max_new_tokens,
             sampling=resolve_sampling(message.options, self._defaults),
             generated=generated,
+            allowed=None if grammar is None else Guide(grammar, len(prepared.prompt.ids)),
         )
+        if generated and sequence.allowed is not None:
+            # What does not follow the grammar is refused here, not in a step.
+            sequence.allowed(sequence.ids)
         output = Output(
             self._decode,
             stop_token_ids=self._stop_token_ids,
             stop=message.options.stop or (),
             geometries=[medium.geometry for medium in prepared.media],
             places=prepared.places,
+            tags=None if grammar is None else grammar.tokens.tags,
         )
-        return Generation(message.key, sequence, shown, output, self._thinking(message))
+        passage = None if grammar is None else Passage(grammar.tokens.end_think, grammar.tokens.answer)
+        return Generation(message.key, sequence, shown, output, self._thinking(message), passage)
 
     def renew(self, generation: Generation, arrived: Arrived) -> None:
         """Gives a request what it shows once more, after it was let go of."""

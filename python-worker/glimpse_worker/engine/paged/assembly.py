@@ -92,7 +92,7 @@ def assemble(
         ),
         pulse_on([model.device]),
         inbox,
-        Intake(checkpoint, opened.prompts, features, inbox),
+        Intake(checkpoint, opened.prompts, opened.grammars, features, inbox),
         Admission(
             opened.tokenizer,
             model.generation_config,
@@ -131,7 +131,7 @@ def _graphs(decoder: Decoder, ops: Ops, max_pages: int, sizes: Sizes, progress: 
     assert isinstance(ops, TritonOps)
     device = decoder.device
     return Graphs(
-        DecodeGraphs(device, nobody=sizes.max_running, max_pages=max_pages),
+        DecodeGraphs(device, nobody=sizes.max_running, max_pages=max_pages, vocabulary=decoder.vocabulary),
         PromptGraphs(device, ops, hidden_size=decoder.hidden_size, dtype=decoder.dtype, max_pages=max_pages),
         Capturing(device),
         lambda done, total: progress("graphs", done, total),

@@ -1,6 +1,6 @@
 """
-Decoding in CUDA graphs. A graph is for one batch size, with or without repetition penalties, which cost the
-sampler twice the launches; smaller batches fill it up with rows that belong to nobody.
+Decoding in CUDA graphs. A graph is for one batch size and for what its rows ask of the sampler; smaller
+batches fill it up with rows that belong to nobody.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...bitmask import Bitmask, words
 from ...device import to_device
 from .batch import Decoded, Inputs, Sampled
 from .capturing import Capture, Graph
@@ -18,47 +19,75 @@ from .capturing import Capture, Graph
 LADDER = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256)
 """Batch sizes; between two of them, a quarter of the rows at most is wasted from 16 on."""
 
-ComputeDecoded = Callable[[Inputs, bool], Tensor]
-"""The tokens of a decode batch; the second says whether any row has a repetition penalty."""
+ComputeDecoded = Callable[[Inputs, bool, Tensor | None], Tensor]
+"""
+The tokens of a decode batch; whether any row has a repetition penalty, which costs the sampler twice the
+launches; which ids each row may choose, as Sampler.choose takes them.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Whether any row of a batch has a repetition penalty, and whether any has ids that it may not choose."""
+
+    penalised: bool = False
+    masked: bool = False
+
+
+PLAIN = Variant()
 
 
 @dataclass(frozen=True, slots=True)
 class _Captured:
     graph: Graph
+    variant: Variant
     inputs: Inputs
-    penalised: bool
+    allowed: Tensor | None
     tokens: Tensor
 
-    def takes(self, count: int, penalised: bool) -> bool:
-        return len(self.tokens) >= count and self.penalised == penalised
+    def takes(self, count: int, variant: Variant) -> bool:
+        return len(self.tokens) >= count and self.variant == variant
 
 
 class DecodeGraphs:
     """Graphs by batch size, the smallest first."""
 
     def __init__(
-        self, device: torch.device, *, nobody: int, max_pages: int, sizes: tuple[int, ...] = LADDER
+        self,
+        device: torch.device,
+        *,
+        nobody: int,
+        max_pages: int,
+        vocabulary: int,
+        sizes: tuple[int, ...] = LADDER,
     ) -> None:
         """`nobody` is the slot of rows that fill up a batch, `max_pages` how many a sequence can have."""
         self.sizes = sizes
+        self._words = words(vocabulary)
         self._device = device
         self._nobody = nobody
         self._max_pages = max_pages
         self._captured: list[_Captured] = []
 
-    def capture(self, size: int, penalised: bool, compute: ComputeDecoded, capture: Capture) -> None:
-        """Sizes have to come in order."""
+    def capture(self, size: int, variant: Variant, compute: ComputeDecoded, capture: Capture) -> None:
+        """Sizes of a variant have to come in order."""
         inputs = self._nobodys(size)
-        graph, tokens = capture(lambda: compute(inputs, penalised))
-        self._captured.append(_Captured(graph, inputs, penalised, tokens))
+        allowed = None
+        if variant.masked:
+            allowed = torch.full((size, self._words), -1, dtype=torch.int32, device=self._device)
+        graph, tokens = capture(lambda: compute(inputs, variant.penalised, allowed))
+        self._captured.append(_Captured(graph, variant, inputs, allowed, tokens))
 
-    def run(self, decoded: Decoded, sampled: Sampled) -> Tensor | None:
+    def run(self, decoded: Decoded, sampled: Sampled, allowed: Bitmask | None) -> Tensor | None:
         """The tokens of a batch, int64, those of nobody's rows after the others; None without a graph."""
         count = decoded.integers.shape[1]
-        captured = next((graph for graph in self._captured if graph.takes(count, sampled.penalised)), None)
+        variant = Variant(sampled.penalised, allowed is not None)
+        captured = next((graph for graph in self._captured if graph.takes(count, variant)), None)
         if captured is None:
             return None
         self._fill(captured.inputs, decoded, sampled, count)
+        if captured.allowed is not None and allowed is not None:
+            captured.allowed[:count] = to_device(allowed, self._device)
         captured.graph.replay()
         return captured.tokens
 

@@ -10,8 +10,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from torch import Tensor
+
+from ...bitmask import Bitmask
+from .batch import Decoded, Sampled
 from .capturing import Capture
-from .decode_graphs import ComputeDecoded, DecodeGraphs
+from .decode_graphs import PLAIN, ComputeDecoded, DecodeGraphs, Variant
 from .prompt_graphs import ComputePrompt, PromptGraphs
 
 logger = logging.getLogger(__name__)
@@ -23,11 +27,14 @@ class _Order:
 
     size: int
     prompt: bool = False
-    penalised: bool = False
+    variant: Variant = PLAIN
 
 
 class Graphs:
-    """All graphs of an engine. Those that are missed most come first."""
+    """
+    All graphs of an engine. Those that are missed most come first, and those for answers that have a schema
+    when the first is asked for.
+    """
 
     def __init__(
         self,
@@ -45,10 +52,21 @@ class Graphs:
             [
                 *(_Order(size) for size in decoding.sizes),
                 *(_Order(size, prompt=True) for size in prompts.sizes),
-                *(_Order(size, penalised=True) for size in decoding.sizes),
+                *(_Order(size, variant=Variant(penalised=True)) for size in decoding.sizes),
             ]
         )
         self._total = len(self._orders)
+        self._ordered = {PLAIN, Variant(penalised=True)}
+        self._failed = False
+
+    def decode(self, decoded: Decoded, sampled: Sampled, allowed: Bitmask | None) -> Tensor | None:
+        """The tokens of a batch, as DecodeGraphs.run; None without a graph, which may be there next time."""
+        variant = Variant(sampled.penalised, allowed is not None)
+        if variant not in self._ordered and not self._failed:
+            self._ordered.add(variant)
+            self._orders.extend(_Order(size, variant=variant) for size in self.decoding.sizes)
+            self._total += len(self.decoding.sizes)
+        return self.decoding.run(decoded, sampled, allowed)
 
     def capture_next(self, decode: ComputeDecoded, prompt: ComputePrompt) -> bool:
         """
@@ -62,10 +80,11 @@ class Graphs:
             if order.prompt:
                 self.prompts.capture(order.size, prompt, self._capture)
             else:
-                self.decoding.capture(order.size, order.penalised, decode, self._capture)
+                self.decoding.capture(order.size, order.variant, decode, self._capture)
         except Exception as error:
             missing = len(self._orders) + 1
             self._orders.clear()
+            self._failed = True
             logger.warning(
                 "a CUDA graph could not be captured, so %d of %d are missing, and what they are for takes "
                 "longer: %s: %s",

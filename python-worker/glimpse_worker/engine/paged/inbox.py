@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ...grammar import Grammar
 from ...prepare import Prepared
 from ...protocol import RequestKey
 from .request import Request
@@ -19,10 +20,14 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A request has been prepared; `features` are those that were in the cache, and are kept for it."""
+    """
+    A request has been prepared; its answer follows `grammar`, if it has one; `features` are those that were
+    in the cache, and are kept for it.
+    """
 
     request: Request
     prepared: Prepared
+    grammar: Grammar | None
     features: dict[bytes, Tensor]
 
 

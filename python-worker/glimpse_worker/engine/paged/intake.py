@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...checkpoint import Checkpoint
 from ...decoding import Remembered
+from ...grammar import Grammars
 from ...prepare import prepare
 from ...prompt import PromptBuilder
 from .features import FeatureCache
@@ -29,11 +30,13 @@ class Intake:
         self,
         checkpoint: Checkpoint,
         prompts: PromptBuilder,
+        grammars: Grammars,
         cache: FeatureCache,
         inbox: Inbox,
     ) -> None:
         self._checkpoint = checkpoint
         self._prompts = prompts
+        self._grammars = grammars
         self._cache = cache
         self._inbox = inbox
         # No more than torch may compute with: workers that share a machine are told their part of it.
@@ -67,6 +70,7 @@ class Intake:
 
         started = time.monotonic()
         try:
+            grammar = self._grammars.of(request.message.options)
             prepared = prepare(
                 request.message,
                 request.frames,
@@ -81,4 +85,4 @@ class Intake:
         for medium in prepared.media:
             self._cache.remember(medium.keys, medium.remembered)
         request.clock.prepared(started)
-        self._inbox.put(Arrived(request, prepared, features))
+        self._inbox.put(Arrived(request, prepared, grammar, features))

@@ -36,6 +36,17 @@ class Thinking:
     skip: List[int]
 
 
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """
+    The one way from thinking to an answer that has a schema: after the id `after`, `answer` is written.
+    What was drawn ahead is dropped with that: from here on a token depends on the one before it.
+    """
+
+    after: int
+    answer: int
+
+
 class Clock:
     """When things happened to a request first, by time.monotonic."""
 
@@ -103,7 +114,13 @@ class Generation:
     """A prepared request's way from ids to parts: a function of the ids, whoever generated them."""
 
     def __init__(
-        self, key: RequestKey, sequence: Sequence, shown: Shown, output: Output, thinking: Thinking | None
+        self,
+        key: RequestKey,
+        sequence: Sequence,
+        shown: Shown,
+        output: Output,
+        thinking: Thinking | None,
+        passage: Passage | None = None,
     ) -> None:
         self.key = key
         self.sequence = sequence
@@ -111,6 +128,7 @@ class Generation:
         self.finish_reason: FinishReason | None = None
         self._output = output
         self._thinking = thinking
+        self._passage = passage
         self._sent = 0
         self._ids: list[int] = []
         self._parts: list[Part] = []
@@ -166,11 +184,15 @@ class Generation:
         )
 
     def _go_on(self) -> None:
-        """What follows from the ids so far: the end of the thinking, or of the request."""
-        thinking, output = self._thinking, self._output
-        spent = thinking is not None and output.thinking and output.thought_length >= thinking.limit
-        if not self._end() and thinking is not None and spent:
+        """What follows from the ids so far: the end of the thinking, the answer's beginning, or the end."""
+        thinking, passage, output = self._thinking, self._passage, self._output
+        if self._end():
+            return
+        if thinking is not None and output.thinking and output.thought_length >= thinking.limit:
             self._write(thinking.close)
+        elif passage is not None and self.sequence.ids[-1] == passage.after:
+            self._write([passage.answer])
+        self.sequence.ahead = output.thinking
 
     def _write(self, ids: List[int]) -> None:
         """Goes on with ids that the model has not chosen."""

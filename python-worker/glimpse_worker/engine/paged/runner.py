@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...bitmask import Bitmask, words
 from ...device import to_device
 from .batch import Decoded, Inputs, Prompts, Sampled, rows
 from .decoder import Attend, Decoder
@@ -100,7 +101,7 @@ class Runner:
         for sequence in sampled:
             self._note_occurred(sequence)
         last = to_device(np.array([row for _, row in ends]), self.device)
-        how = Sampled.of(sampled)
+        how, allowed = Sampled.of(sampled), self._allowed(sampled)
         integers, floats = to_device(how.integers, self.device), to_device(how.floats, self.device)
         slots = integers[0].long()
         tokens = self._sampler.choose(
@@ -108,7 +109,7 @@ class Runner:
             rows(integers, floats),
             self._seen if how.penalised else None,
             slots,
-            self._allowed(sampled),
+            None if allowed is None else to_device(allowed, self.device),
         )
         self._last[:, slots] = tokens
         return self._launched(sampled, tokens)
@@ -117,12 +118,13 @@ class Runner:
         """Computes the token that was sampled last in each sequence, and samples the next."""
         decoded, sampled = Decoded.of(sequences, self._page_size), Sampled.of(sequences)
         allowed = self._allowed(sequences)
-        if self._graphs is not None and allowed is None:
-            tokens = self._graphs.decoding.run(decoded, sampled)
+        if self._graphs is not None:
+            tokens = self._graphs.decode(decoded, sampled, allowed)
             if tokens is not None:
                 return self._launched(sequences, tokens)
         inputs = Inputs.upload(decoded, sampled, self.device)
-        return self._launched(sequences, self._compute(inputs, sampled.penalised, allowed))
+        masks = None if allowed is None else to_device(allowed, self.device)
+        return self._launched(sequences, self._compute(inputs, sampled.penalised, masks))
 
     def _compute_prompts(self, prompts: Prompts, hidden: Tensor) -> Tensor:
         """The decoder's output for the embeddings of `prompts`, maybe with more rows after theirs."""
@@ -141,7 +143,7 @@ class Runner:
     def _forward(self, hidden: Tensor, positions: Tensor, slots: Tensor, attend: Attend) -> Tensor:
         return self._decoder.forward(hidden, positions, slots, self._caches, attend)
 
-    def _compute(self, inputs: Inputs, penalised: bool, allowed: Tensor | None = None) -> Tensor:
+    def _compute(self, inputs: Inputs, penalised: bool, allowed: Tensor | None) -> Tensor:
         """The next token of each row, int64 (n,), which is kept too. Nothing in here waits for the device."""
         positions, kv, lengths = inputs.decoded
         slots = inputs.slots
@@ -171,12 +173,12 @@ class Runner:
         done.record()
         return Launched(sequences, epochs, on_host, done)
 
-    def _allowed(self, sequences: List[Sequence]) -> Tensor | None:
+    def _allowed(self, sequences: List[Sequence]) -> Bitmask | None:
+        """Which ids each may choose, (n, words); None where all may choose any."""
         if all(sequence.allowed is None for sequence in sequences):
             return None
-        everything = np.full(-(-self._decoder.vocabulary // 32), -1, dtype=np.int32)
-        masks = [everything if s.allowed is None else s.allowed(s.ids) for s in sequences]
-        return to_device(np.stack(masks), self.device)
+        everything = np.full(words(self._decoder.vocabulary), -1, dtype=np.int32)
+        return np.stack([everything if s.allowed is None else s.allowed(s.ids) for s in sequences])
 
     def _note_occurred(self, sequence: Sequence) -> None:
         """Which ids have occurred, for the repetition penalty, whatever has been noted in the slot before."""

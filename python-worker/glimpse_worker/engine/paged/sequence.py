@@ -7,17 +7,15 @@ from collections.abc import Sequence as List
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from ...bitmask import Bitmask
 from ...sampling import Sampling
 from .positions import Positions, prompt_positions
 from .prefix import PrefixKeys
 from .spans import Span
 
-AllowedTokens = Callable[[List[int]], npt.NDArray[np.int32]]
-"""
-A request's ids → which may come next, as a bitmask over the vocabulary: bit `id % 32` of word `id // 32`.
-"""
+AllowedTokens = Callable[[List[int]], Bitmask]
+"""A request's ids → which may come next."""
 
 
 class Sequence:
@@ -67,6 +65,8 @@ class Sequence:
         """Whether the newest token is the last that was sampled in the slot, and so lies on the device."""
         self.epoch = 0
         """Changes when what is unread is not to count."""
+        self.ahead = False
+        """Whether what `allowed` says holds whatever is unread, so that nobody has to wait for that."""
         self.chunk_limit: int | None = None
         """The most tokens of it in one step, after a step with more did not fit into memory."""
 
@@ -90,7 +90,7 @@ class Sequence:
             self.sampled
             and self.length - self.computed == 1
             and self.generated < self.max_new_tokens
-            and (self.allowed is None or self.unread == 0)
+            and (self.allowed is None or self.ahead or self.unread == 0)
         )
 
     @property

@@ -1,0 +1,212 @@
+"""Answers that a schema describes, from both engines."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from boards import CIRCLE, HELLO, SUM, UNENDING, Board, expected, open_board
+from embedded import Answer, caller, user
+from oracle import oracle
+
+from glimpse_worker.grammar import Grammars
+from glimpse_worker.protocol import ThinkingPart
+
+RECEIPT = (Path(__file__).parents[2] / "examples/pictures/receipt.png").read_bytes()
+READ = user(0, "Extract the receipt as JSON with the keys shop, items and total.")
+
+
+def closed(**properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [*properties],
+        "additionalProperties": False,
+    }
+
+
+TEXT = {"type": "string", "maxLength": 30}
+ITEM = closed(name=TEXT, price={"type": "number"})
+BILL = json.dumps(closed(shop=TEXT, items={"type": "array", "items": ITEM}, total={"type": "number"}))
+SHAPE = json.dumps(
+    closed(
+        colour={"enum": ["red", "green", "blue"]},
+        corners={"type": "integer", "minimum": 0, "maximum": 99},
+        words={"type": "array", "items": {"type": "string", "maxLength": 8}, "minItems": 1, "maxItems": 3},
+        sure={"type": ["boolean", "null"]},
+    )
+)
+
+
+@pytest.fixture(params=[0, 1], ids=["read at once", "one step ahead"])
+def own(request: pytest.FixtureRequest) -> Iterator[Board]:
+    board = open_board(request.param)
+    yield board
+    board.check_all_free()
+
+
+def read(own: Board, **options: Any) -> Answer:
+    return own.submit([READ], [RECEIPT], **options).wait()
+
+
+def thoughts(answer: Answer) -> str:
+    return "".join(part.text for part in answer.parts if isinstance(part, ThinkingPart))
+
+
+def colour(answer: Answer) -> str:
+    """That of an answer in SHAPE, which it has to be."""
+    shape = json.loads(answer.text)
+    assert [*shape] == ["colour", "corners", "words", "sure"]
+    assert 0 <= shape["corners"] <= 99
+    assert 1 <= len(shape["words"]) <= 3
+    assert shape["sure"] in (True, False, None)
+    return str(shape["colour"])
+
+
+def test_an_answer_that_follows_its_schema_anyway_is_the_same(own: Board) -> None:
+    held, free = read(own, schema=BILL), read(own)
+    assert (held.ids, held.raw) == (free.ids, free.raw)
+    assert json.loads(held.text)["shop"] == "Harbour Cafe"
+    assert held.done.finish_reason == "stop"
+    assert held.done.usage.thinking_tokens == free.done.usage.thinking_tokens
+
+
+def test_an_answer_that_would_not_follow_its_schema_does(own: Board) -> None:
+    answer = own.ask_about(CIRCLE, schema=SHAPE).wait()
+    assert colour(answer) == "red"
+    assert answer.raw == f"<think>{thoughts(answer)}</think><answer>{answer.text}</answer><|user|>"
+    # Before the answer there is no difference.
+    assert answer.ids[: answer.done.usage.thinking_tokens] == expected(
+        CIRCLE, answer.done.usage.thinking_tokens
+    )
+
+
+@pytest.mark.parametrize("question", [CIRCLE, SUM], ids=["a picture", "text"])
+@pytest.mark.parametrize("schema", [SHAPE, "{}", '{"type":"integer"}'], ids=["shape", "any", "integer"])
+def test_both_engines_give_the_same_answer(question: Any, schema: str, own: Board) -> None:
+    options: dict[str, Any] = {"schema": schema, "max_new_tokens": 80, "repetition_penalty": 1.1}
+    paged = own.ask_about(question, **options).wait()
+    assert paged.ids == caller().ask(question.messages, question.media(), **options).ids
+
+
+def test_the_reference_engine_draws_answers_of_the_schema() -> None:
+    answers = [
+        caller().ask(CIRCLE.messages, CIRCLE.media(), schema=SHAPE, temperature=2.0, seed=seed)
+        for seed in range(4)
+    ]
+    for answer in answers:
+        colour(answer)
+    assert len({answer.text for answer in answers}) > 1
+
+
+def test_drawn_answers_follow_the_schema_and_their_seeds(own: Board) -> None:
+    hot: dict[str, Any] = {"schema": SHAPE, "temperature": 3.0, "top_p": 0.95, "top_k": 100}
+    answers = [own.ask_about(CIRCLE, seed=seed, **hot) for seed in range(8)]
+    for answer in answers:
+        colour(answer.wait())
+        assert answer.done.finish_reason == "stop"
+    assert len({answer.text for answer in answers}) > 4
+    assert own.ask_about(CIRCLE, seed=3, **hot).wait().ids == answers[3].ids
+
+
+@pytest.mark.parametrize("question", [CIRCLE, HELLO], ids=["a picture", "text"])
+def test_the_thinking_is_never_constrained(question: Any, own: Board) -> None:
+    for seed in range(6):
+        options: dict[str, Any] = {"temperature": 1.5, "seed": seed, "max_new_tokens": 60}
+        held = own.ask_about(question, schema=SHAPE, **options)
+        free = own.ask_about(question, **options).wait()
+        length = held.wait().done.usage.thinking_tokens
+        assert held.ids[:length] == free.ids[:length]
+
+
+def test_requests_with_and_without_a_schema_share_a_batch(own: Board) -> None:
+    alone = {schema: own.ask_about(CIRCLE, schema=schema).wait().ids for schema in (SHAPE, BILL, "{}")}
+    together = [own.ask_about(SUM), own.ask_about(HELLO, **UNENDING, max_new_tokens=40)]
+    held = [own.ask_about(CIRCLE, schema=schema) for schema in alone]
+    together.append(own.ask_about(CIRCLE))
+    assert [answer.wait().ids for answer in held] == [*alone.values()]
+    assert together[0].wait().ids == expected(SUM)
+    assert together[2].wait().ids == expected(CIRCLE)
+    assert len(together[1].wait().ids) == 40
+
+
+@pytest.mark.parametrize("limit", [None, 2])
+def test_it_goes_on_after_any_of_its_tokens_as_if_nothing_had_happened(limit: int | None, own: Board) -> None:
+    options: dict[str, Any] = {"schema": SHAPE, "temperature": 1.0, "seed": 5, "max_thinking_tokens": limit}
+    whole = own.ask_about(CIRCLE, **options).wait()
+    answer_from = whole.done.usage.thinking_tokens
+    sizes = [1, *range(answer_from - 2, answer_from + 4), *range(answer_from + 9, len(whole.ids), 9)]
+    sizes.append(len(whole.ids) - 1)
+    resumed = {size: own.ask_about(CIRCLE, generated=whole.ids[:size], **options) for size in sizes}
+    for size, answer in resumed.items():
+        assert whole.ids[:size] + answer.wait().ids == whole.ids
+        for name in ("thinking_tokens", "completion_tokens", "prompt_tokens"):
+            assert getattr(answer.done.usage, name) == getattr(whole.done.usage, name)
+
+
+def test_tokens_of_another_answer_are_no_beginning_of_this_one(own: Board) -> None:
+    other = own.ask_about(CIRCLE).wait().ids
+    answer = own.ask_about(CIRCLE, schema=SHAPE, generated=other[:-3]).wait()
+    assert answer.error.code == "INVALID_REQUEST"
+    assert "generated: the id" in answer.error.message
+
+
+@pytest.mark.parametrize("limit", [0, 1, 3])
+def test_the_answer_follows_a_thinking_that_was_closed(limit: int, own: Board) -> None:
+    answer = own.ask_about(CIRCLE, schema=SHAPE, max_thinking_tokens=limit).wait()
+    colour(answer)
+    assert answer.done.usage.thinking_tokens == limit + 2
+    thinking = oracle().ids("<think>") + expected(CIRCLE, 1 + limit)[1:]
+    assert answer.ids[: limit + 3] == [*thinking, *oracle().ids("</think>", "<answer>")]
+
+
+def test_what_the_token_limit_cuts_is_the_beginning_of_the_same_answer(own: Board) -> None:
+    whole = own.ask_about(CIRCLE, schema=SHAPE).wait()
+    for size in (1, whole.done.usage.thinking_tokens, whole.done.usage.thinking_tokens + 4):
+        cut = own.ask_about(CIRCLE, schema=SHAPE, max_new_tokens=size).wait()
+        assert (cut.ids, cut.done.finish_reason) == (whole.ids[:size], "length")
+
+
+def test_a_cancelled_answer_leaves_nothing(own: Board) -> None:
+    def cancel(answer: Answer) -> None:
+        if len(answer.ids) > 20:
+            own.cancel(answer)
+
+    answer = own.ask_about(HELLO, schema='{"type":"array","minItems":99}', on_token=cancel).wait()
+    assert answer.done.finish_reason == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "named"),
+    [
+        ({"schema": '{"uniqueItems":true}'}, "SCHEMA_UNSUPPORTED", "uniqueItems"),
+        ({"schema": "nothing"}, "SCHEMA_UNSUPPORTED", "no JSON"),
+        ({"schema": "{}", "stop": ["\n"]}, "INVALID_REQUEST", "stop"),
+    ],
+)
+def test_what_cannot_be_enforced_is_refused_before_anything_is_computed(
+    options: dict[str, Any], code: str, named: str, own: Board
+) -> None:
+    for engine in (own, caller()):
+        # The picture is none: it would be refused if anybody looked at it.
+        answer = engine.submit([READ], [b"no picture"], **options).wait()
+        assert answer.error.code == code
+        assert named in answer.error.message
+        assert answer.prepared == []
+
+
+def test_schemas_are_compiled_beside_the_engine(monkeypatch: pytest.MonkeyPatch, own: Board) -> None:
+    threads: list[str] = []
+    of = Grammars.of
+
+    def watched(self: Grammars, options: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return of(self, options)
+
+    monkeypatch.setattr(Grammars, "of", watched)
+    own.ask_about(HELLO, schema='{"const":1}').wait()
+    assert [name.split("_")[0] for name in threads] == ["intake"]

@@ -1,0 +1,91 @@
+import { expectTypeOf, test } from "vitest";
+import { z } from "zod";
+import * as mini from "zod/mini";
+import type { Glimpse, JsonSchema, PartialOutput, StructuredStream } from "../../sdk/index.ts";
+import type { StandardJsonSchema, StandardSchema } from "../../sdk/output/standard.ts";
+
+// Checked by tsc; nothing of it runs.
+declare const glm: Glimpse;
+const generate = async () => glm.generate({ prompt: "", output: receipt });
+const receipt = z.object({
+  shop: z.string(),
+  paidAt: z.iso
+    .date()
+    .transform((text) => new Date(text))
+    .optional(),
+});
+type Receipt = { shop: string; paidAt?: Date | undefined };
+
+test("the output of a zod schema is what it parses to", () => {
+  expectTypeOf(generate).returns.resolves.toHaveProperty("output").toEqualTypeOf<Receipt>();
+  expectTypeOf(generate).returns.resolves.toHaveProperty("finishReason").toEqualTypeOf<"stop" | "length">();
+  const ofMini = async () => glm.generate({ prompt: "", output: mini.object({ n: mini.optional(mini.int()) }) });
+  expectTypeOf(ofMini).returns.resolves.toHaveProperty("output").toEqualTypeOf<{ n?: number | undefined }>();
+});
+
+test("without a schema there is no output", () => {
+  const plain = async () => glm.generate({ prompt: "", temperature: 0 });
+  expectTypeOf(plain).returns.resolves.not.toHaveProperty("output");
+  const stream = () => glm.stream({ prompt: "" });
+  expectTypeOf<Awaited<ReturnType<typeof stream>["result"]>>().not.toHaveProperty("output");
+});
+
+test("the output of a Standard Schema is its own, that of a JSON Schema is unknown", () => {
+  const standard = async (output: StandardJsonSchema<string, URL>) => glm.generate({ prompt: "", output });
+  expectTypeOf(standard).returns.resolves.toHaveProperty("output").toEqualTypeOf<URL>();
+  const json = async () =>
+    glm.generate({ prompt: "", output: { type: "object", properties: { a: { minLength: 1 } } } });
+  expectTypeOf(json).returns.resolves.toHaveProperty("output").toEqualTypeOf<unknown>();
+  interface Published {
+    $schema?: string;
+    type?: string | string[];
+    properties?: Record<string, Published | boolean>;
+  }
+  expectTypeOf<Published>().toExtend<JsonSchema>();
+});
+
+test("what cannot be converted is refused by the compiler", () => {
+  const refused = (schema: StandardSchema<string>) => {
+    // @ts-expect-error A Standard Schema without jsonSchema.
+    glm.generate({ prompt: "", output: schema });
+    // @ts-expect-error No schema at all.
+    glm.generate({ prompt: "", output: 3 });
+    // @ts-expect-error The JSON ends by itself.
+    glm.generate({ prompt: "", output: receipt, stop: "x" });
+  };
+  expectTypeOf(refused).returns.toBeVoid();
+});
+
+test("a stream's events can be told apart without a rest", () => {
+  const read = async (stream: StructuredStream<Receipt, { shop: string; paidAt?: string | undefined }>) => {
+    for await (const event of stream) {
+      switch (event.type) {
+        case "queued":
+        case "thinking":
+        case "text":
+        case "box":
+        case "warning":
+          break;
+        case "output":
+          expectTypeOf(event.partial).toEqualTypeOf<{ readonly shop?: string; readonly paidAt?: string | undefined }>();
+          break;
+        case "finish":
+          if (event.result.finishReason === "cancelled") expectTypeOf(event.result.output).toBeUndefined();
+          else expectTypeOf(event.result.output).toEqualTypeOf<Receipt>();
+          break;
+        default:
+          event satisfies never;
+      }
+    }
+  };
+  expectTypeOf(read).parameter(0).toEqualTypeOf<ReturnType<typeof streamed>>();
+});
+
+const streamed = () => glm.stream({ prompt: "", output: receipt });
+
+test("partial outputs are partial to their leaves", () => {
+  expectTypeOf<PartialOutput<{ a: { b: string }[]; c: number | null }>>().toEqualTypeOf<{
+    readonly a?: readonly { readonly b?: string }[];
+    readonly c?: number | null;
+  }>();
+});

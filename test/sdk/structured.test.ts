@@ -1,0 +1,163 @@
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import { GlimpseError } from "../../protocol/errors.ts";
+import type { Part } from "../../protocol/messages.ts";
+import { Glimpse } from "../../sdk/client.ts";
+import type { OutputSchema } from "../../sdk/output/schema.ts";
+import { done, MemoryTransport } from "./memory-transport.ts";
+
+const text = (value: string): Part => ({ kind: "text", text: value });
+const receipt = z.object({ shop: z.string(), total: z.number() });
+const answer = '{"shop": "Harbour", "total": 10.50}';
+
+function start<Schema extends OutputSchema>(output: Schema) {
+  const transport = new MemoryTransport();
+  const glm = new Glimpse(transport, { allowHosts: new Set() });
+  return { transport, stream: glm.stream({ prompt: "Read the receipt.", output }) };
+}
+
+async function answered<Schema extends OutputSchema>(output: Schema, pieces: string[], reason: "stop" | "length") {
+  const { transport, stream } = start(output);
+  const { emit } = await transport.request();
+  for (const piece of pieces) emit({ type: "tokens", ids: [1], parts: [text(piece)] });
+  emit(done(reason));
+  return stream;
+}
+
+async function failure(result: Promise<unknown>): Promise<GlimpseError> {
+  return result.then(
+    () => expect.fail("it succeeded"),
+    (error: unknown) => {
+      if (!GlimpseError.is(error)) throw error;
+      return error;
+    },
+  );
+}
+
+test("the result has what the schema makes of the answer", async () => {
+  const doubled = receipt.transform(({ shop, total }) => ({ shop, twice: 2 * total }));
+  const stream = await answered(doubled, [answer], "stop");
+  expect(await stream.result).toMatchObject({ text: answer, output: { shop: "Harbour", twice: 21 } });
+});
+
+test("a JSON Schema and any Standard Schema do as well", async () => {
+  const plain = await answered({ type: "object" }, [answer], "stop");
+  expect((await plain.result).output).toEqual({ shop: "Harbour", total: 10.5 });
+  const own = {
+    "~standard": {
+      version: 1,
+      vendor: "own",
+      validate: async (value: unknown) => ({ value: { seen: value } }),
+      jsonSchema: { input: () => ({ type: "object" }) },
+    },
+  } as const;
+  expect((await (await answered(own, [answer], "stop")).result).output).toEqual({
+    seen: { shop: "Harbour", total: 10.5 },
+  });
+});
+
+test("partial objects stream beside their text and grow, and the end has the output", async () => {
+  const stream = await answered(receipt, [answer], "stop");
+  const events: unknown[] = [];
+  for await (const event of stream) events.push(event.type === "output" ? event.partial : event.type);
+  expect(events).toEqual(["text", { shop: "Harbour", total: 10.5 }, "finish"]);
+
+  const { transport, stream: slow } = start(receipt);
+  const { emit } = await transport.request();
+  const partials: unknown[] = [];
+  const pieces = ['{"shop": "H', 'arbour", "total"', ": 10.5", "0}"];
+  emit({ type: "tokens", ids: [1], parts: [text(pieces.shift() ?? "")] });
+  for await (const event of slow) {
+    if (event.type === "output") partials.push(event.partial);
+    if (event.type === "text") {
+      const piece = pieces.shift();
+      emit(piece === undefined ? done("stop") : { type: "tokens", ids: [1], parts: [text(piece)] });
+    }
+    if (event.type === "finish") expect(event.result.output).toEqual({ shop: "Harbour", total: 10.5 });
+  }
+  expect(partials).toEqual([{ shop: "H" }, { shop: "Harbour" }, { shop: "Harbour", total: 10.5 }]);
+});
+
+describe("OUTPUT_INVALID", () => {
+  test.each([
+    ['{"shop": "Harb', "before the JSON was complete"],
+    ["", "before the answer began"],
+  ])("says that the tokens were used up: %j", async (piece, where) => {
+    const stream = await answered(receipt, [piece], "length");
+    const error = await failure(stream.result);
+    expect(error).toMatchObject({
+      code: "OUTPUT_INVALID",
+      message: expect.stringContaining(where),
+      hint: expect.stringContaining("maxNewTokens"),
+      issues: [{ message: "the JSON is not complete", path: [] }],
+      partial: { text: piece },
+    });
+    expect(error.stack).toContain("structured.test.ts");
+    await expect(async () => {
+      for await (const _ of stream);
+    }).rejects.toBe(error);
+  });
+
+  test("is not for JSON that the limit left whole, but is for a number that may have gone on", async () => {
+    expect(await (await answered(receipt, [answer], "length")).result).toMatchObject({ finishReason: "length" });
+    expect(await failure((await answered(z.number(), ["12"], "length")).result)).toMatchObject({
+      code: "OUTPUT_INVALID",
+    });
+    expect((await (await answered(z.number(), ["12"], "stop")).result).output).toBe(12);
+  });
+
+  test("says which check of the schema failed, which a grammar cannot express", async () => {
+    const even = z.object({ items: z.array(z.object({ count: z.int().refine((n) => n % 2 === 0, "it is odd") })) });
+    const error = await failure((await answered(even, ['{"items":[{"count":2},{"count":3}]}'], "stop")).result);
+    expect(error).toMatchObject({
+      code: "OUTPUT_INVALID",
+      message: "output: the answer has the schema's form, but at items.1.count: it is odd",
+      issues: [{ message: "it is odd", path: ["items", 1, "count"] }],
+      partial: { text: '{"items":[{"count":2},{"count":3}]}', tokenIds: [1] },
+    });
+    expect(error.requestId).toBeTypeOf("string");
+  });
+
+  test("names a check that throws, with its error as the cause", async () => {
+    const broken = new Error("no such column");
+    const schema = z.string().refine(() => {
+      throw broken;
+    });
+    expect(await failure((await answered(schema, ['"a"'], "stop")).result)).toMatchObject({
+      code: "OUTPUT_INVALID",
+      message: expect.stringContaining("no such column"),
+      cause: broken,
+    });
+  });
+});
+
+test("leaving the loop cancels the request, and the result says so", async () => {
+  const { transport, stream } = start(receipt);
+  const request = await transport.request();
+  request.emit({ type: "tokens", ids: [1], parts: [text('{"shop": "H')] });
+  for await (const event of stream) if (event.type === "output") break;
+  expect(request.cancelled).toBe(true);
+  request.emit(done("cancelled"));
+  expect(await stream.result).toMatchObject({ finishReason: "cancelled", output: undefined, text: '{"shop": "H' });
+});
+
+test("an iterator that is ended while it waits cancels at once", async () => {
+  const { transport, stream } = start(receipt);
+  const request = await transport.request();
+  const events = stream[Symbol.asyncIterator]();
+  const waiting = events.next();
+  const ended = events.return?.();
+  expect(request.cancelled).toBe(true);
+  request.emit(done("cancelled"));
+  expect(await waiting).toMatchObject({ value: { type: "finish", result: { output: undefined } } });
+  expect(await ended).toEqual({ done: true, value: undefined });
+});
+
+test("a failure of the worker is that of the result and of the loop", async () => {
+  const { transport, stream } = start(receipt);
+  const { emit } = await transport.request();
+  emit({ type: "error", error: new GlimpseError("SCHEMA_UNSUPPORTED", "oneOf") });
+  const error = await failure(stream.result);
+  expect(error.code).toBe("SCHEMA_UNSUPPORTED");
+  await expect(stream[Symbol.asyncIterator]().next()).rejects.toBe(error);
+});
