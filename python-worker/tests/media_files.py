@@ -39,10 +39,13 @@ def video_file(
     fps: Fraction | int = 10,
     options: Mapping[str, str] | None = None,
     rotation: int | None = None,
+    title: str | None = None,
 ) -> bytes:
     """By default without any loss."""
     file = io.BytesIO()
     with av.open(file, "w", format=container) as output:
+        if title is not None:
+            output.metadata["title"] = title
         stream: Any = output.add_stream(codec, rate=fps)
         stream.options = dict(options or {})
         stream.pix_fmt = pixels

@@ -144,6 +144,12 @@ def test_what_is_transparent_becomes_white() -> None:
     assert second[15, 10].tolist() == [255, 255, 255]
 
 
+def test_a_title_in_another_encoding_is_no_damage() -> None:
+    data = video_file(clip(2), title="encoding")
+    assert b"encoding" in data
+    assert len(taken(data.replace(b"encoding", b"\xfcml\xe4ute?"), 0, 1)) == 2
+
+
 def test_a_turned_video_has_as_many_tokens_as_are_counted(prepared: Prepare) -> None:
     medium = prepared(video_file(clip(30, 112, 56), rotation=90)).media[0]
     assert medium.size[0] == 2 * medium.size[1]
@@ -297,7 +303,7 @@ def test_a_cancelled_request_waits_for_no_frame(prepared: Prepare) -> None:
         return asked > 3
 
     with pytest.raises(Cancelled):
-        prepared(video_file(clip(300, 640, 480)), is_cancelled=is_cancelled)
+        prepared(video_file(clip(30)), is_cancelled=is_cancelled)
 
 
 def test_a_missing_package_is_named(

@@ -57,6 +57,8 @@ class Extraction:
             self._say(error.refused)
         except MemoryError:
             self._say(Unreadable("takes more memory than a file is given").refused)
+        except Exception as error:  # On damaged bytes the libraries raise nearly every type.
+            self._say(Unreadable(f"is damaged or unusual: {type(error).__name__}: {error}").refused)
         self._out.flush()
 
     def _answer(self, command: Command) -> None:

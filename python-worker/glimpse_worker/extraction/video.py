@@ -14,6 +14,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -82,7 +83,10 @@ class VideoFile:
         # The demuxer is named: some that FFmpeg would otherwise try open other files, or URLs, that a file
         # names.
         options = {"protocol_whitelist": "none"}
-        with av.open(self._file, mode="r", format=self._demuxer, options=options) as container:
+        # What the file says about itself may be in any encoding, and is not read.
+        with av.open(
+            self._file, mode="r", format=self._demuxer, options=options, metadata_errors="replace"
+        ) as container:
             yield container, _moving_pictures(container)
 
 
@@ -175,7 +179,9 @@ def _moving_pictures(container: InputContainer) -> VideoStream:
         found = " and ".join(kinds) if kinds else "no stream at all"
         raise Unreadable(f"holds no moving pictures, but {found}", "Pass a file with a video track.")
     stream = streams[0]
-    codec = stream.codec_context
+    codec: VideoCodecContext | None = stream.codec_context
+    if codec is None:
+        raise Unreadable("has pictures in a format that is not known here", RECODE)
     if codec.width * codec.height > MAX_FRAME_PIXELS:
         raise Unreadable(
             f"is {codec.width} × {codec.height}; at most {MAX_FRAME_PIXELS // 1_000_000} megapixels are read",
