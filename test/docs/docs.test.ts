@@ -93,6 +93,7 @@ test("every link of the pages leads to a file", () => {
     "docs/WORKERS.md",
     "docs/API.md",
     "docs/CLIENTS.md",
+    "docs/MEDIA.md",
     "docs/SDK.md",
     "docs/ERRORS.md",
   ];
