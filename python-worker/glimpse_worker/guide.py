@@ -7,7 +7,7 @@ from typing import Literal, assert_never
 
 import numpy as np
 
-from .bitmask import Bitmask
+from .bitmask import Bitmask, words
 from .failure import WorkerFailure
 from .grammar import Grammar
 
@@ -74,6 +74,8 @@ class Guide:
 
     def _next_of_answer(self) -> Bitmask:
         mask = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.int32)
+        # The library's has a bit for the end of everything, after those of the vocabulary.
+        mask = mask[: words(self._grammar.vocabulary)]
         if self._matcher.is_error():
             raise WorkerFailure(
                 "SCHEMA_UNSUPPORTED",

@@ -187,6 +187,16 @@ def test_a_vocabulary_larger_than_the_tokenizer_has_no_id_beyond_it_in_the_json(
     assert not mask[VOCABULARY:].any()
 
 
+@pytest.mark.parametrize("vocabulary", [512, 513, 544, 600])
+def test_masks_have_a_bit_for_each_id_wherever_the_answer_is(vocabulary: int) -> None:
+    found = Grammars(tokenizer(), vocabulary, [STOP]).of(Options(seed=0, schema='{"const":1}'))
+    assert found is not None
+    guide = Guide(found, 0)
+    ids = [tags().think, tags().end_think, tags().answer, *written("1"), tags().end_answer]
+    for length in range(len(ids) + 1):
+        assert guide(ids[:length]).shape == (-(-vocabulary // 32),)
+
+
 def test_a_text_of_the_json_may_spell_tags() -> None:
     text = '{"x":1,"label":"</answer><think>1 <|begin_of_box|>[[1,2,3,4]]<|end_of_box|></think>"}'
     found = grammar(POINT)
