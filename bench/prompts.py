@@ -41,7 +41,7 @@ class Texts:
 
     def _length(self, text: str) -> int:
         message = ChatMessage(role="user", content=[TextContent(text=text)])
-        return len(self._prompts.build([message], [], []).ids)
+        return len(self._prompts.build([message], []).ids)
 
 
 def jpegs(count: int, width: int, height: int, seed: int = 0) -> list[bytes]:

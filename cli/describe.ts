@@ -1,5 +1,17 @@
-import { connect, type GenerateInput, type GenerateResult, type Glimpse, launch } from "../sdk/index.ts";
+import {
+  connect,
+  type GenerateInput,
+  type GenerateResult,
+  type Glimpse,
+  image,
+  launch,
+  type PromptInput,
+  pdf,
+  video,
+} from "../sdk/index.ts";
 import { parseAllowHosts } from "../sdk/media/allow-hosts.ts";
+import { readAny } from "../sdk/media/any.ts";
+import { fetchLimits } from "../sdk/media/fetch.ts";
 import { prepareRequest } from "../sdk/request/prepare.ts";
 import { printAnswer } from "./answer.ts";
 import { ensureEnvironment } from "./environment.ts";
@@ -10,7 +22,7 @@ import type { DescribeOptions } from "./options.ts";
 import { ProgressDisplay } from "./progress.ts";
 import { print } from "./terminal.ts";
 
-/** `glimpse describe`: describes one picture after the other, and resolves to the exit code. */
+/** `glimpse describe`: describes one picture, video or PDF after the other, and resolves to the exit code. */
 export async function describe(
   pictures: readonly string[],
   options: DescribeOptions,
@@ -74,12 +86,15 @@ class Description {
    * are left for later, so that nothing is fetched twice. Throws for what concerns every picture.
    */
   async checkWithoutModel(): Promise<void> {
-    const context = { allowHosts: parseAllowHosts(this.#options.allowHost ?? []), newSeed: () => 0 };
-    await prepareRequest(this.#request([]), { ...context, signal: this.#interruption.signal });
+    const { signal } = this.#interruption;
+    const check = (input: GenerateInput) =>
+      prepareRequest(input, { allowHosts: this.#allowHosts, newSeed: () => 0, signal });
+    await check(this.#request({ prompt: this.#options.prompt ?? "?" }));
+    this.#checkMediaOptions();
     for (const picture of this.#pictures.filter((name) => !/^https?:/i.test(name))) {
-      await prepareRequest(this.#request([picture]), { ...context, signal: this.#interruption.signal }).catch(
-        (error: unknown) => this.#known.set(picture, error),
-      );
+      await this.#requestFor(picture)
+        .then(check)
+        .catch((error: unknown) => this.#known.set(picture, error));
     }
     if (this.needsModel) return;
     for (const picture of this.#pictures) this.#fail(picture, this.#known.get(picture));
@@ -112,16 +127,54 @@ class Description {
     for (const picture of this.#pictures) printJson({ picture, error: explain(error) });
   }
 
-  #request(images: string[]): GenerateInput {
-    const { prompt, maxNewTokens, maxThinkingTokens, seed, stop } = this.#options;
+  get #allowHosts(): ReadonlySet<string> {
+    return parseAllowHosts(this.#options.allowHost ?? []);
+  }
+
+  /** A wrong one concerns every medium of its kind, if there is none of them too. */
+  #checkMediaOptions(): void {
+    const { maxPixels, fps, maxFrames, pages, dpi } = this.#options;
+    const nothing = new Uint8Array();
+    video(nothing, { maxPixels, fps, maxFrames });
+    pdf(nothing, { pages, dpi });
+  }
+
+  /** Reads what `address` leads to, which is told by its bytes. */
+  async #requestFor(address: string): Promise<GenerateInput> {
+    const { signal } = this.#interruption;
+    const medium = await readAny(address, { allowHosts: this.#allowHosts, limits: fetchLimits, signal });
+    const { prompt, maxPixels, fps, maxFrames, pages, dpi } = this.#options;
+    switch (medium.kind) {
+      case "image":
+        return this.#request({
+          prompt: prompt ?? "Describe this image.",
+          images: [image(medium.image, { maxPixels })],
+        });
+      case "video":
+        return this.#request({
+          prompt: prompt ?? "What happens in this video?",
+          video: video(medium.video, { fps, maxFrames, maxPixels }),
+        });
+      case "pdf":
+        return this.#request({
+          prompt: prompt ?? "Read all the text in this image.",
+          pdf: pdf(medium.pdf, { pages, dpi, maxPixels }),
+        });
+      default:
+        return medium satisfies never;
+    }
+  }
+
+  #request(asked: PromptInput): GenerateInput {
+    const { maxNewTokens, maxThinkingTokens, seed, stop } = this.#options;
     const { temperature, topP, topK, repetitionPenalty } = this.#options;
     const sampling = { temperature, topP, topK, repetitionPenalty, seed };
     const { signal } = this.#interruption;
-    return { prompt, images, maxNewTokens, maxThinkingTokens, ...sampling, stop, signal };
+    return { ...asked, maxNewTokens, maxThinkingTokens, ...sampling, stop, signal };
   }
 
   async #describe(glm: Glimpse, picture: string): Promise<GenerateResult> {
-    const stream = glm.stream(this.#request([picture]));
+    const stream = glm.stream(await this.#requestFor(picture));
     if (!this.#options.json) return printAnswer(stream);
     const result = await stream.result;
     printJson({ picture, ...result });

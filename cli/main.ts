@@ -45,9 +45,9 @@ const kvCacheMemoryBytes = new Option(
 
 program
   .command("describe")
-  .description("describe pictures, each given by path or http(s) URL")
-  .argument("<picture...>", "PNG, JPEG, WebP or GIF")
-  .option("--prompt <text>", "what to ask about each picture", "Describe this image.")
+  .description("describe pictures, videos and PDFs, each given by path or http(s) URL")
+  .argument("<picture...>", "PNG, JPEG, WebP or GIF; MP4, QuickTime, WebM or Matroska; PDF: told by the bytes")
+  .option("--prompt <text>", "what to ask about each (default: to describe it, or to read a PDF)")
   .addOption(model)
   .addOption(revision)
   .addOption(device)
@@ -61,6 +61,15 @@ program
     ),
   )
   .addOption(new Option("--name <name>", "those of `glimpse up --name`; implies --connect").implies({ connect: true }))
+  .option(
+    "--max-pixels <n>",
+    "scale pictures, pages and frames down to so many pixels, which costs fewer tokens",
+    integer,
+  )
+  .option("--fps <n>", "of videos, so many frames of each second (default: 2)", decimal)
+  .option("--max-frames <n>", "of videos, so many frames at most", integer)
+  .option("--pages <pages>", 'of PDFs, these pages, such as "1-3,7" (default: all)')
+  .option("--dpi <n>", "of PDFs, pixels an inch at which pages are drawn (default: 144)", decimal)
   .option("--max-new-tokens <n>", "(default: 8192)", integer)
   .option(
     "--max-thinking-tokens <n>",
@@ -74,7 +83,7 @@ program
   .option("--seed <n>", "", integer)
   .option("--stop <text>", "end the answer at this text; may be repeated", collect)
   .option("--allow-host <host:port>", "a private address that URLs may point at; may be repeated", collect)
-  .option("--json", "print one JSON object per picture, and nothing else, on stdout")
+  .option("--json", "print one JSON object for each, and nothing else, on stdout")
   .action(async (pictures: string[], options: DescribeOptions) => {
     const { describe } = await import("./describe.ts");
     process.exitCode = await describe(pictures, options, interruption);

@@ -36,7 +36,14 @@ export interface WorkersOptions extends NameOption {
 
 /** What `glimpse describe` takes; names and meanings are those of `launch()` and `generate()`. */
 export interface DescribeOptions extends EngineOptions {
-  prompt: string;
+  /** Default: one for each kind of medium. */
+  prompt?: string;
+  /** Of `image()`, `video()` and `pdf()`. */
+  maxPixels?: number;
+  fps?: number;
+  maxFrames?: number;
+  pages?: string;
+  dpi?: number;
   model?: string;
   revision?: string;
   device?: string;

@@ -147,6 +147,8 @@ export class Pool implements Transport {
         return slot.board.find(message)?.warning(message);
       case "done":
         return this.#leave(slot, message, (request) => request.done(message, slot.info()));
+      case "counted":
+        return this.#leave(slot, message, (request) => request.counted(message));
       case "error": {
         const error = new GlimpseError(message.code, message.message, message);
         return this.#leave(slot, message, (request) => request.fail(error, message.media));

@@ -1,11 +1,11 @@
 import { GlimpseError } from "../protocol/errors.ts";
-import type { DataFromWorker, GenerateMessage } from "../protocol/messages.ts";
+import type { CountMessage, DataFromWorker, GenerateMessage } from "../protocol/messages.ts";
 import type { WorkerInfo } from "./events.ts";
 import { affinityKeys } from "./requests/affinity.ts";
 import type { Cost } from "./requests/cost.ts";
 import { Delivery } from "./requests/delivery.ts";
 import { type Loss, Suspicion, type Verdict } from "./requests/suspicion.ts";
-import type { RequestEvent, Submission, SubmittedRequest } from "./transport.ts";
+import type { Ending, RequestEvent, Submission, SubmittedRequest } from "./transport.ts";
 
 /** The ending of a request that was cancelled before a worker had it. */
 export function cancelledEarly(queueMs: number): RequestEvent & { type: "done" } {
@@ -104,7 +104,7 @@ export class Request implements SubmittedRequest {
   }
 
   /** The header for a worker; the request counts as on board from here on. */
-  board(): GenerateMessage {
+  board(): GenerateMessage | CountMessage {
     clearTimeout(this.#queueTimer);
     this.#state = "on board";
     this.#queueMs += performance.now() - this.#queuedAt;
@@ -112,7 +112,8 @@ export class Request implements SubmittedRequest {
     this.#tokensBefore = this.tokenCount;
     // Last: who hears of it may cancel at once.
     this.#tellPosition(0);
-    const { messages, media, options } = this.submission;
+    const { messages, media, options, count } = this.submission;
+    if (count) return { type: "count", request: this.id, attempt: this.#attempt, messages, media };
     const generated = this.#delivery.resumesAfter;
     return {
       type: "generate",
@@ -181,6 +182,10 @@ export class Request implements SubmittedRequest {
     });
   }
 
+  counted({ request: _, attempt: __, ...counted }: DataFromWorker & { type: "counted" }): void {
+    this.#end(counted);
+  }
+
   fail(error: GlimpseError, media?: number): void {
     this.#end({ type: "error", error, media });
   }
@@ -225,7 +230,7 @@ export class Request implements SubmittedRequest {
     this.#end({ ...ending, usage, resumed: Math.max(0, this.#attempt) });
   }
 
-  #end(ending: RequestEvent & { type: "done" | "error" }): void {
+  #end(ending: Ending): void {
     if (this.#state === "ended") return;
     this.#state = "ended";
     clearTimeout(this.#queueTimer);

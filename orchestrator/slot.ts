@@ -118,7 +118,7 @@ export class Slot {
   take(request: Request, keys: readonly string[]): void {
     this.board.enter(request, keys);
     try {
-      this.#worker?.generate(request.board(), request.submission.frames);
+      this.#worker?.request(request.board(), request.submission.frames);
     } catch (error) {
       this.board.leave(request.id);
       throw error;

@@ -1,22 +1,28 @@
 import type { GlimpseError } from "../protocol/errors.ts";
-import type { DoneMessage, GenerateMessage, Part, WarningCode } from "../protocol/messages.ts";
+import type { CountedMessage, DoneMessage, GenerateMessage, Part, WarningCode } from "../protocol/messages.ts";
 import type { WorkerEvent, WorkerInfo } from "./events.ts";
 
-/** A request as the SDK hands it over: everything checked, every picture a run of bytes. */
+/** A request as the SDK hands it over: everything checked, every picture, video file and PDF a run of bytes. */
 export type Submission = Pick<GenerateMessage, "messages" | "media" | "options"> & {
   /** Unique for as long as the request lives. */
   id: string;
   frames: readonly Uint8Array[];
+  /** It is not to be answered: `counted` is its good ending, and tells the tokens of its prompt. */
+  count?: true | undefined;
   /** From the submission until a worker has it for the first time; then the request fails as TIMEOUT. */
   queueTimeoutMs?: number | undefined;
 };
 
-/** What becomes of a request. `done` and `error` are endings: exactly one of them comes, and nothing after it. */
+/**
+ * What becomes of a request. `done`, `counted` and `error` are endings: exactly one of them comes, and nothing after it.
+ * One that counts ends as `done` only when it was cancelled.
+ */
 export type RequestEvent =
   /** `position` requests are ahead of this one; 0 when a worker has it. */
   | { type: "queued"; position: number }
   | { type: "tokens"; ids: readonly number[]; parts: readonly Part[] }
   | { type: "warning"; code: WarningCode; message: string; media?: number | undefined }
+  | Omit<CountedMessage, "request" | "attempt">
   | {
       type: "done";
       finishReason: DoneMessage["finishReason"];
@@ -29,6 +35,12 @@ export type RequestEvent =
     }
   /** `media` is the medium at fault, when there is one. */
   | { type: "error"; error: GlimpseError; media?: number | undefined };
+
+export type Ending = RequestEvent & { type: "done" | "counted" | "error" };
+
+export function isEnding(event: RequestEvent): event is Ending {
+  return event.type === "done" || event.type === "counted" || event.type === "error";
+}
 
 export interface SubmittedRequest {
   /** Asks for an early end: `done` with finishReason `cancelled`, unless another ending was quicker. */

@@ -5,6 +5,7 @@ import { GlimpseError } from "../protocol/errors.ts";
 import {
   type ControlFromWorker,
   type ControlToWorker,
+  type CountMessage,
   type DataFromWorker,
   type GenerateMessage,
   PROTOCOL_VERSION,
@@ -115,7 +116,7 @@ export class Worker {
   }
 
   /** `frames` are the raw media, in the order of the header's `media`; they must not change any more. */
-  generate(header: GenerateMessage, frames: readonly Uint8Array[]): void {
+  request(header: GenerateMessage | CountMessage, frames: readonly Uint8Array[]): void {
     this.#data.send([encode(header), ...frames]);
   }
 

@@ -9,6 +9,8 @@ import { refusePlainMsgpack } from "./plain-msgpack.ts";
 export const MAX_HEADER_BYTES = 16 * 1024 * 1024;
 /** The most that one picture may weigh, encoded. */
 export const MAX_MEDIA_BYTES = 64 * 1024 * 1024;
+/** The most that a video file or a PDF may weigh, and so any frame on the data channel. */
+export const MAX_FILE_BYTES = 256 * 1024 * 1024;
 const LIMITS = { depth: 12, values: 1_000_000 };
 
 // Integers above 2^32 become numbers; one that a number cannot hold exactly is then refused by the schema.

@@ -4,13 +4,17 @@
  */
 export const errorCodes = {
   INVALID_REQUEST: { retryable: false, meaning: "an option or a message is not what the call accepts" },
-  MEDIA_MIX_UNSUPPORTED: { retryable: false, meaning: "the model takes pictures or one video, never both" },
-  FILE_NOT_FOUND: { retryable: false, meaning: "a picture's path does not exist or cannot be read" },
+  MEDIA_MIX_UNSUPPORTED: {
+    retryable: false,
+    meaning: "the model takes pictures (pages of PDFs too) or one video, never both",
+  },
+  FILE_NOT_FOUND: { retryable: false, meaning: "the path of a picture, video or PDF does not exist or cannot be read" },
   FETCH_REFUSED: { retryable: false, meaning: "a URL points where Glimpse does not go: see allowHosts" },
-  FETCH_FAILED: { retryable: true, meaning: "a URL did not answer in time, or not with a picture" },
+  FETCH_FAILED: { retryable: true, meaning: "a URL did not answer in time, or not as expected" },
   IMAGE_UNREADABLE: { retryable: false, meaning: "the bytes are no PNG, JPEG, WebP or GIF, or are damaged" },
-  IMAGE_TOO_LARGE: { retryable: false, meaning: "a picture has more bytes or pixels than the limit" },
-  VIDEO_UNREADABLE: { retryable: false, meaning: "the frames of a video do not fit together" },
+  IMAGE_TOO_LARGE: { retryable: false, meaning: "a picture, page or frame has more bytes or pixels than the limit" },
+  VIDEO_UNREADABLE: { retryable: false, meaning: "a video is damaged, too large, or its frames do not fit together" },
+  PDF_UNREADABLE: { retryable: false, meaning: "a PDF is damaged, encrypted, or has too many bytes or pages" },
   CONTEXT_TOO_LONG: { retryable: false, meaning: "the prompt leaves no room in the model's context" },
   GPU_OUT_OF_MEMORY: { retryable: true, meaning: "the request did not fit into the device's memory" },
   GENERATION_FAILED: { retryable: false, meaning: "an unforeseen error ended this request inside the worker" },

@@ -71,10 +71,30 @@ const wireContent = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("media"), index: count }),
 ]);
 
+/** A bound of the caller's, below the model's own, on width × height of a picture, of each page or each frame. */
+const pixelCap = z.strictObject({ maxPixels: z.int().min(1), onTooLarge: z.enum(["downscale", "refuse"]) });
+const cap = pixelCap.optional();
+
 const wireMedia = z.discriminatedUnion("kind", [
-  z.strictObject({ kind: z.literal("image"), bytes: count }),
+  z.strictObject({ kind: z.literal("image"), bytes: count, cap }),
   /** One entry of `bytes` per frame; `fps` frames a second. */
-  z.strictObject({ kind: z.literal("video"), bytes: z.array(count).min(1), fps: z.number().positive() }),
+  z.strictObject({ kind: z.literal("video"), bytes: z.array(count).min(1), fps: z.number().positive(), cap }),
+  /** `fps` frames of each second are taken, `maxFrames` at most; absent: as the checkpoint's preprocessor says. */
+  z.strictObject({
+    kind: z.literal("videoFile"),
+    bytes: count,
+    fps: z.number().positive().optional(),
+    maxFrames: z.int().min(1).optional(),
+    cap,
+  }),
+  /** Each page becomes a picture, drawn at `dpi`. `pages` count from 1, in the order to show them; absent: all. */
+  z.strictObject({
+    kind: z.literal("pdf"),
+    bytes: count,
+    dpi: z.number().positive(),
+    pages: z.array(z.int().min(1)).min(1).optional(),
+    cap,
+  }),
 ]);
 
 /**
@@ -93,7 +113,18 @@ const wireOptions = z.strictObject({
   stop: z.array(z.string().min(1)).optional(),
 });
 
-/** Data. Followed by one raw frame per picture, in the order of `media`. */
+/** Followed by one raw frame per picture, video frame, video file or PDF, in the order of `media`. */
+const asked = {
+  messages: z.array(
+    z.strictObject({ role: z.enum(["system", "user", "assistant"]), content: z.array(wireContent).min(1) }),
+  ),
+  media: z.array(wireMedia),
+};
+
+/** Data. Answered with `counted`: nothing is generated. */
+export const countSchema = z.strictObject({ type: z.literal("count"), ...requestKey, ...asked });
+
+/** Data. Answered with tokens, until `done` or `error`. */
 export const generateSchema = z.strictObject({
   type: z.literal("generate"),
   ...requestKey,
@@ -102,10 +133,7 @@ export const generateSchema = z.strictObject({
    * their number as `index`, and bounds and usage count them as generated.
    */
   generated: z.array(count).min(1).optional(),
-  messages: z.array(
-    z.strictObject({ role: z.enum(["system", "user", "assistant"]), content: z.array(wireContent).min(1) }),
-  ),
-  media: z.array(wireMedia),
+  ...asked,
   options: wireOptions,
 });
 
@@ -217,6 +245,8 @@ export const partSchema = z.discriminatedUnion("kind", [
     kind: z.literal("box"),
     image: count,
     box: z.array(z.number()).length(4),
+    /** Of a PDF: the number of the page, whose pixels at the `dpi` of the medium these are. */
+    page: z.int().min(1).optional(),
     /** What the model calls it, where it says so. */
     label: z.string().min(1).optional(),
   }),
@@ -237,6 +267,24 @@ export const preparedSchema = z.strictObject({
 export const tokensSchema = z.strictObject({
   type: z.literal("tokens"),
   items: z.array(z.strictObject({ ...requestKey, index: count, ids: z.array(count), parts: z.array(partSchema) })),
+});
+
+const countedMedia = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("image"), tokens: count }),
+  /** `frames` is how many the model sees. */
+  z.strictObject({ kind: z.literal("video"), tokens: count, frames: count, durationMs: milliseconds }),
+  /** `pages` are those of the whole document; `pageTokens` has an entry for each that is shown. */
+  z.strictObject({ kind: z.literal("pdf"), tokens: count, pages: count, pageTokens: z.array(count) }),
+]);
+
+/** Data. The good ending of `count`. The `tokens` of all media add up to `imageTokens`. */
+export const countedSchema = z.strictObject({
+  type: z.literal("counted"),
+  ...requestKey,
+  promptTokens: count,
+  imageTokens: count,
+  contextLength: count,
+  media: z.array(countedMedia),
 });
 
 export const warningCodes = ["IMAGE_PADDED", "IMAGE_FIRST_FRAME", "BOX_IMAGE_ASSUMED", "MAX_NEW_TOKENS_CUT"] as const;
@@ -305,6 +353,7 @@ export const dataFromWorkerSchema = z.discriminatedUnion("type", [
   preparedSchema,
   tokensSchema,
   warningSchema,
+  countedSchema,
   doneSchema,
   errorSchema,
 ]);
@@ -314,6 +363,7 @@ export type EngineChoice = z.infer<typeof engineChoice>;
 export type Dtype = z.infer<typeof dtypeSchema>;
 export type ControlToWorker = z.infer<typeof controlToWorkerSchema>;
 export type GenerateMessage = z.infer<typeof generateSchema>;
+export type CountMessage = z.infer<typeof countSchema>;
 export type WireOptions = z.infer<typeof wireOptions>;
 export type WireContent = z.infer<typeof wireContent>;
 export type WireMedia = z.infer<typeof wireMedia>;
@@ -324,6 +374,8 @@ export type ReadyMessage = z.infer<typeof readySchema>;
 export type HeartbeatMessage = z.infer<typeof heartbeatSchema>;
 export type PreparedMessage = z.infer<typeof preparedSchema>;
 export type PixelLimits = z.infer<typeof pixelLimits>;
+export type CountedMessage = z.infer<typeof countedSchema>;
+export type PixelCap = z.infer<typeof pixelCap>;
 export type DoneMessage = z.infer<typeof doneSchema>;
 export type Device = z.infer<typeof deviceSchema>;
 export type Part = z.infer<typeof partSchema>;

@@ -3,6 +3,7 @@ import { constants } from "node:os";
 import { z } from "zod";
 import { decoder } from "./codec.ts";
 import {
+  countedSchema,
   deviceSchema,
   doneSchema,
   errorSchema,
@@ -17,7 +18,7 @@ import {
 /** Raised with every change that an older peer would misread. */
 export const REMOTE_PROTOCOL_VERSION = 1;
 
-/** The most that the pictures of one request may weigh together. */
+/** The most that the media of one request may weigh together. */
 export const MAX_REQUEST_MEDIA_BYTES = 1024 * 1024 * 1024;
 
 const count = z.int().min(0);
@@ -36,11 +37,12 @@ const helloSchema = z.strictObject({
   token: z.string().max(128),
 });
 
-/** Followed by one raw frame per picture, in the order of `media`. */
+/** Followed by one raw frame per picture, video frame, video file or PDF, in the order of `media`. */
 const submitSchema = generateSchema.pick({ messages: true, media: true, options: true }).extend({
   type: z.literal("submit"),
   request: requestId,
   queueTimeoutMs: z.number().min(0).optional(),
+  count: z.literal(true).optional(),
 });
 
 const cancelSchema = z.strictObject({ type: z.literal("cancel"), request: requestId });
@@ -159,6 +161,7 @@ export const requestEventSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("queued"), position: count }),
   z.strictObject({ type: z.literal("tokens"), ids: z.array(count), parts: z.array(partSchema) }),
   warningSchema.omit({ request: true, attempt: true }),
+  countedSchema.omit({ request: true, attempt: true }),
   doneSchema.omit({ request: true, attempt: true }).extend({ worker: workerInfoSchema.optional(), resumed: count }),
   errorSchema.omit({ request: true, attempt: true }).extend(retryAfter),
 ]);

@@ -5,7 +5,9 @@ import { type Batch, makeBatch } from "./batch/batch.ts";
 import type { BatchOptions } from "./batch/options.ts";
 import type { ToInput } from "./batch/run.ts";
 import { Chat, type ChatOptions } from "./chat/chat.ts";
-import type { ImageSource, VideoRef } from "./media/image.ts";
+import { countTokens, type TokenCount } from "./count.ts";
+import type { ImageSource } from "./media/image.ts";
+import type { VideoRef } from "./media/video.ts";
 import { publishRequests } from "./observe/channels.ts";
 import { logRequests } from "./observe/lines.ts";
 import type { Log } from "./observe/logger.ts";
@@ -15,7 +17,7 @@ import type { GenerateResult } from "./result.ts";
 import { type Client, GenerationStream } from "./stream.ts";
 import type { OcrOptions, TaskOptions } from "./tasks/inputs.ts";
 import * as tasks from "./tasks/inputs.ts";
-import { type OcrResult, readPages } from "./tasks/ocr.ts";
+import { type OcrResult, type OcrSource, readPages } from "./tasks/ocr.ts";
 
 /** Takes nothing any more. */
 const draining: Pick<Transport, "submit"> = {
@@ -33,7 +35,7 @@ export class Glimpse implements AsyncDisposable, Client {
   readonly #transport: Transport;
   readonly #allowHosts: ReadonlySet<string>;
   readonly #observers: readonly RequestObserver[];
-  /** For each request whose input is still being read. */
+  /** For each request whose input is still being read, and each count. */
   readonly #reading = new Set<Promise<void>>();
   #draining = false;
 
@@ -74,10 +76,10 @@ export class Glimpse implements AsyncDisposable, Client {
   }
 
   /**
-   * Reads the text of a page, or of several: each in a request of its own, many at once. `format: "markdown"` keeps
-   * headings, lists and tables. Rejects with the error of the first page that fails.
+   * Reads the text of a picture, of several, or of a PDF that `pdf()` has named: each page in a request of its own, many at
+   * once. `format: "markdown"` keeps headings, lists and tables. Rejects with the error of the first page that fails.
    */
-  ocr(pages: ImageSource | readonly ImageSource[], options: OcrOptions = {}): Promise<OcrResult> {
+  ocr(pages: OcrSource, options: OcrOptions = {}): Promise<OcrResult> {
     return readPages(this, pages, options);
   }
 
@@ -108,6 +110,22 @@ export class Glimpse implements AsyncDisposable, Client {
     const model = this.workers().find((worker) => worker.model !== undefined)?.model;
     const told = [...this.#observers, ...observers];
     return new GenerationStream(transport, input, { allowHosts: this.#allowHosts, model, observers: told, onSent });
+  }
+
+  /**
+   * Tells the tokens of a prompt before they are spent, of every kind of medium, and the pages of a PDF and the frames of
+   * a video besides. Only headers are read, and nothing is generated; a prompt that is too long is counted too. Options of
+   * generation are checked and have no effect; `signal`, `timeoutMs` and `queueTimeoutMs` hold.
+   */
+  count(input: GenerateInput): Promise<TokenCount> {
+    const count = countTokens(this.#draining ? draining : this.#transport, input, this.#allowHosts);
+    const ended = count.then(
+      () => {},
+      () => {},
+    );
+    this.#reading.add(ended);
+    void ended.then(() => this.#reading.delete(ended));
+    return count;
   }
 
   /** The workers as they are now. */

@@ -4,9 +4,9 @@ import { followSignal } from "./abort.ts";
 import { invalid, isRecord, refuseUnknownKeys } from "./invalid.ts";
 import { parseAllowHosts } from "./media/allow-hosts.ts";
 import { fetchLimits } from "./media/fetch.ts";
-import type { ImageSource } from "./media/image.ts";
-import { readPicture } from "./media/read.ts";
-import { sourceLabel, toSource } from "./media/source.ts";
+import { type ImageSource, toImage } from "./media/image.ts";
+import { readMedium } from "./media/read.ts";
+import { sourceLabel } from "./media/source.ts";
 import type { Box } from "./result.ts";
 
 export interface DrawBoxesOptions {
@@ -43,7 +43,7 @@ export async function drawBoxes(
 ): Promise<Uint8Array> {
   checkOptions(options);
   const drawing = { boxes: coloured(boxes, options), lineWidth: options.lineWidth };
-  const source = toSource(image, "image");
+  const { source } = toImage(image, "image");
   const label = sourceLabel(source, "image");
   const { controller, release } = followSignal(options.signal, aborted);
   const { signal } = controller;
@@ -55,7 +55,7 @@ export async function drawBoxes(
   try {
     signal.throwIfAborted();
     const context = { allowHosts: parseAllowHosts(options.allowHosts ?? []), limits: fetchLimits, signal };
-    const picture = await readPicture(source, label, context);
+    const picture = await readMedium("image", source, label, context);
     return await runDrawBoxes(await resolvePython(options.python), drawing, picture, { label, signal });
   } finally {
     release();

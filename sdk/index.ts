@@ -9,11 +9,18 @@ export type { BatchOptions } from "./batch/options.ts";
 export type { BatchProgress } from "./batch/progress.ts";
 export type { BatchItem, ToInput } from "./batch/run.ts";
 export type { Chat, ChatOptions, TurnOptions } from "./chat/chat.ts";
+export type { SavedContent, SavedMessage } from "./chat/saved.ts";
 export type { Glimpse } from "./client.ts";
 export { type ConnectOptions, connect } from "./connect.ts";
+export type { CountedMedium, TokenCount } from "./count.ts";
 export { type DrawableBox, type DrawBoxesOptions, drawBoxes } from "./draw-boxes.ts";
 export { type LaunchOptions, launch } from "./launch.ts";
-export { type ImageRef, type ImageSource, image, type VideoInput, type VideoRef, video } from "./media/image.ts";
+export type { CapOptions } from "./media/cap.ts";
+export { type ImageOptions, type ImageRef, type ImageSource, image } from "./media/image.ts";
+export { type PdfOptions, type PdfRef, type PdfSource, pdf } from "./media/pdf.ts";
+export type { MediaSource } from "./media/source.ts";
+export type { ByteStream } from "./media/stream-bytes.ts";
+export { type VideoInput, type VideoOptions, type VideoRef, type VideoSource, video } from "./media/video.ts";
 export type { ChannelMessages } from "./observe/channels.ts";
 export type { Logger, LogLevel, LogOptions } from "./observe/logger.ts";
 export type {
@@ -30,6 +37,7 @@ export type {
   ImageContent,
   Message,
   MessagesInput,
+  PdfContent,
   PromptInput,
   TextContent,
   VideoContent,
@@ -40,4 +48,4 @@ export type { Box, GenerateResult, PartialResult, StreamEvent, Timing, Warning }
 export type { GenerationStream } from "./stream.ts";
 export type { OcrOptions, TaskOptions } from "./tasks/inputs.ts";
 export * as tasks from "./tasks/inputs.ts";
-export type { OcrPage, OcrResult } from "./tasks/ocr.ts";
+export type { OcrPage, OcrResult, OcrSource } from "./tasks/ocr.ts";

@@ -1,9 +1,14 @@
 import type { Device, FinishReason, Usage, WarningCode } from "../protocol/messages.ts";
 
 export interface Box {
-  /** Which picture of the request (or which video), counted from 0. */
+  /** Which medium of the request, a picture, video or PDF, counted from 0. */
   image: number;
-  /** Left, top, right, bottom in pixels of the original picture, after its EXIF orientation. */
+  /** Of a PDF: which page of the document, counted from 1. */
+  page?: number;
+  /**
+   * Left, top, right, bottom in pixels of the original picture, after its EXIF orientation; in a PDF, of the page at the
+   * `dpi` that was asked for.
+   */
   box: readonly [left: number, top: number, right: number, bottom: number];
   /** What the model calls it, where it answers in JSON that names it. */
   label?: string | undefined;

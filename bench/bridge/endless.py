@@ -11,7 +11,7 @@ import msgspec
 import torch
 
 from glimpse_worker.device import choose_device
-from glimpse_worker.engine.interface import Emit, Load
+from glimpse_worker.engine.interface import Counter, Emit, Load
 from glimpse_worker.engine.paged.assembly import CPU, GPU
 from glimpse_worker.engine.paged.loading import keep_what_is_there
 from glimpse_worker.engine.pulse import Pulse
@@ -80,6 +80,10 @@ class Endless:
     @property
     def load(self) -> Load:
         return self._engine.load
+
+    @property
+    def counter(self) -> Counter:
+        return self._engine.counter
 
     def submit(self, request: Generate, frames: Sequence[Frame]) -> None:
         text = text_of(request)

@@ -59,6 +59,7 @@ class Stamping:
         scripted = Scripted(start, SLOTS, emit)
         self.ready: Ready = scripted.ready
         self.pulse = scripted.pulse
+        self.counter = scripted.counter
         self.load = Load(0, 0)
         threading.Thread(target=self._run, name="engine", daemon=True).start()
 

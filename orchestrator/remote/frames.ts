@@ -1,4 +1,4 @@
-import { encode, MAX_HEADER_BYTES, MAX_MEDIA_BYTES } from "../../protocol/codec.ts";
+import { encode, MAX_FILE_BYTES, MAX_HEADER_BYTES } from "../../protocol/codec.ts";
 import { GlimpseError } from "../../protocol/errors.ts";
 import type { WireMedia } from "../../protocol/messages.ts";
 import { MAX_REQUEST_MEDIA_BYTES } from "../../protocol/remote.ts";
@@ -25,10 +25,10 @@ export function frameSizes(media: readonly WireMedia[]): number[] {
 /** Why a request with raw frames of these sizes is not read; undefined if it is. */
 export function refuseSizes(sizes: readonly number[]): string | undefined {
   const largest = sizes.reduce((most, size) => Math.max(most, size), 0);
-  if (largest > MAX_MEDIA_BYTES) return `a picture has ${largest} bytes, more than ${MAX_MEDIA_BYTES}`;
+  if (largest > MAX_FILE_BYTES) return `a medium has ${largest} bytes, more than ${MAX_FILE_BYTES}`;
   const all = sizes.reduce((sum, size) => sum + size, 0);
   if (all <= MAX_REQUEST_MEDIA_BYTES) return undefined;
-  return `the pictures of a request have ${all} bytes together, more than ${MAX_REQUEST_MEDIA_BYTES}`;
+  return `the media of a request have ${all} bytes together, more than ${MAX_REQUEST_MEDIA_BYTES}`;
 }
 
 interface Incomplete<Header> {

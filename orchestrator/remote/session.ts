@@ -11,7 +11,7 @@ import {
 } from "../../protocol/remote.ts";
 import type { WorkerEvent } from "../events.ts";
 import { version } from "../package-root.ts";
-import type { RequestEvent, SubmittedRequest, Transport } from "../transport.ts";
+import { isEnding, type RequestEvent, type SubmittedRequest, type Transport } from "../transport.ts";
 import { frameSizes, MessageReader } from "./frames.ts";
 import { Outbox } from "./outbox.ts";
 import { toFailure } from "./wire-events.ts";
@@ -135,7 +135,7 @@ export class Session {
     const { transport, requests } = this.#host;
     if (transport === undefined) throw protocolError("it sent a request before the workers were ready");
     if (requests.has(request)) throw protocolError(`request ${request} is on board already`);
-    if (this.#host.phase === "ending") return this.#outbox.event(request, { type: "error", error: isEnding() });
+    if (this.#host.phase === "ending") return this.#outbox.event(request, { type: "error", error: endsNow() });
     requests.add(request);
     const submitted = transport.submit({ id: request, ...submission, frames }, (event) =>
       this.#onEvent(request, event),
@@ -144,7 +144,7 @@ export class Session {
   }
 
   #onEvent(request: string, event: RequestEvent): void {
-    if (event.type === "done" || event.type === "error") {
+    if (isEnding(event)) {
       this.#host.requests.delete(request);
       this.#requests.delete(request);
     }
@@ -186,7 +186,7 @@ function protocolError(what: string): GlimpseError {
   return new GlimpseError("PROTOCOL_ERROR", `the background orchestrator ends the connection: ${what}`);
 }
 
-export function isEnding(): GlimpseError {
+export function endsNow(): GlimpseError {
   return new GlimpseError("NOT_RUNNING", "the background orchestrator is ending and takes nothing new", {
     hint: "`npx glimpse up` starts a new one when it is gone.",
   });

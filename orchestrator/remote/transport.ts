@@ -3,7 +3,7 @@ import { GlimpseError } from "../../protocol/errors.ts";
 import { type FromBackground, REMOTE_PROTOCOL_VERSION, type Welcome } from "../../protocol/remote.ts";
 import type { WorkerEvent, WorkerInfo } from "../events.ts";
 import { version } from "../package-root.ts";
-import type { RequestEvent, Submission, SubmittedRequest, Transport } from "../transport.ts";
+import { isEnding, type RequestEvent, type Submission, type SubmittedRequest, type Transport } from "../transport.ts";
 import { Connection, connectTo } from "./connection.ts";
 import { Deferred } from "./deferred.ts";
 import { frameSizes, refuseSizes, toBytes } from "./frames.ts";
@@ -167,7 +167,7 @@ export class RemoteTransport implements Transport {
   #onEvent(request: string, event: RequestEvent): void {
     const onEvent = this.#requests.get(request);
     if (onEvent === undefined) return;
-    if (event.type === "done" || event.type === "error") this.#forget(request);
+    if (isEnding(event)) this.#forget(request);
     onEvent(event);
   }
 
@@ -197,7 +197,7 @@ export class RemoteTransport implements Transport {
 function checkSizes(sizes: readonly number[]): void {
   const refused = refuseSizes(sizes);
   if (refused === undefined) return;
-  throw new GlimpseError("IMAGE_TOO_LARGE", refused, { hint: "Spread the pictures over several requests." });
+  throw new GlimpseError("IMAGE_TOO_LARGE", refused, { hint: "Spread them over several requests." });
 }
 
 function silent(): GlimpseError {

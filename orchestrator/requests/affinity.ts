@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { WireMedia } from "../../protocol/messages.ts";
 import type { Submission } from "../transport.ts";
+import { frameCount } from "./frames.ts";
 
 /** Of each frame's beginning, middle and end: pictures that differ hardly agree in all three and in their length. */
 const SLICE_BYTES = 256;
@@ -16,10 +17,6 @@ export function affinityKeys({ media, frames }: Pick<Submission, "media" | "fram
     first += own.length;
     return keyOf(medium.kind, own);
   });
-}
-
-function frameCount(medium: WireMedia): number {
-  return medium.kind === "image" ? 1 : medium.bytes.length;
 }
 
 function keyOf(kind: WireMedia["kind"], frames: readonly Uint8Array[]): string {

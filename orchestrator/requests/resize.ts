@@ -1,4 +1,4 @@
-import type { PixelLimits } from "../../protocol/messages.ts";
+import type { PixelCap, PixelLimits } from "../../protocol/messages.ts";
 
 /** Pixels; which side is which changes no number of tokens, so EXIF orientation does not matter here. */
 export interface Size {
@@ -21,6 +21,13 @@ export function imageTokens(size: Size, limits: PixelLimits): number {
 export function videoTokens(size: Size, frames: number, limits: PixelLimits): number {
   const perPatch = tokensOf(resized(Math.max(frames, limits.temporalPatchSize), padded(size, limits), limits), limits);
   return perPatch * temporalPatches(frames, limits);
+}
+
+/** The limits with a caller's own bound on each of `frames` frames, as far as it is below them. */
+export function capped(limits: PixelLimits, cap: PixelCap | undefined, frames: number): PixelLimits {
+  if (cap === undefined) return limits;
+  const most = Math.max(limits.minPixels, cap.maxPixels * frames);
+  return { ...limits, maxPixels: Math.min(limits.maxPixels, most) };
 }
 
 /** In how many groups of frames the model sees a video. */

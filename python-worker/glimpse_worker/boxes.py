@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from .geometry import Geometry
 from .grounding import Grounded, read_boxes, read_object
@@ -10,6 +11,13 @@ from .protocol import BoxPart
 
 MAX_OBJECT = 1_000
 """Characters after which an unclosed brace is no longer waited for: objects with a box are short."""
+
+
+class BoxPlace(NamedTuple):
+    """What a box is in: a medium of the request and, of a PDF, its page, counted from 1."""
+
+    image: int
+    page: int | None
 
 
 class BoxReader:
@@ -20,8 +28,10 @@ class BoxReader:
     no boxes.
     """
 
-    def __init__(self, geometries: Sequence[Geometry]) -> None:
+    def __init__(self, geometries: Sequence[Geometry], places: Sequence[BoxPlace] = ()) -> None:
+        """`places` are those of `geometries`; without them each is of a medium of its own."""
         self._geometries = geometries
+        self._places = places or [BoxPlace(image, None) for image in range(len(geometries))]
         self._text: list[str] | None = None
         """What stands after the opening token, while it is not closed."""
         self._object: list[str] = []
@@ -75,5 +85,7 @@ class BoxReader:
         if not self._geometries or not found:
             return []
         self.image_assumed |= len(self._geometries) > 1
-        image, geometry = len(self._geometries) - 1, self._geometries[-1]
-        return [BoxPart(image=image, box=geometry.to_pixels(one.box), label=one.label) for one in found]
+        (image, page), geometry = self._places[-1], self._geometries[-1]
+        return [
+            BoxPart(image=image, page=page, box=geometry.to_pixels(one.box), label=one.label) for one in found
+        ]

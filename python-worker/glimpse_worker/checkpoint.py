@@ -17,9 +17,10 @@ from .device import is_out_of_memory
 from .failure import WorkerFailure
 from .hub import download
 from .model_reference import check_model_type, local_directory
-from .preprocessing import Preprocessing, read_json, read_preprocessing
+from .preprocessing import Preprocessing, read_json, read_preprocessing, read_sampling
 from .prompt import Placeholders
 from .protocol import Dtype, Progress, Start
+from .video_sampling import FrameSampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Checkpoint:
     revision: str | None
     image: Preprocessing
     video: Preprocessing
+    sampling: FrameSampling
     placeholders: Placeholders
     context_length: int
     weight_bytes: int
@@ -176,6 +178,7 @@ def _read(directory: Path, revision: str | None) -> Checkpoint:
         revision=revision,
         image=image,
         video=video,
+        sampling=read_sampling(directory),
         placeholders=Placeholders(
             image=config.image_token_id,
             video=config.video_token_id,

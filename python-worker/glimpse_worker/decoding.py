@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
+from .cancelling import Cancelled, IsCancelled
 from .failure import WorkerFailure
 from .geometry import Geometry
 from .media import MediaKind, Picture, PictureWarning, picture_name, read_picture
 from .pixels import Pixels, image_pixels, resize, to_tensor, video_frame_size, video_pixels
 from .preprocessing import Preprocessing
 from .protocol import Frame
-
-IsCancelled = Callable[[], bool]
-
-
-class Cancelled(Exception):
-    """The request was cancelled while it was prepared; nobody waits for it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +46,7 @@ class Decoder:
     def _image(self, frame: Frame, index: int) -> tuple[Pixels, Remembered]:
         picture = self._read(frame, index, 0)
         pixels = image_pixels(to_tensor(picture.image), self.numbers)
-        return pixels, Remembered(pixels.grid[1:], _geometry(picture), picture.warnings)
+        return pixels, Remembered(pixels.grid[1:], geometry_of(picture), picture.warnings)
 
     def _video(self, frames: Sequence[Frame], index: int) -> tuple[Pixels, Remembered]:
         """Frames are decoded and resized one by one, so that only one is in memory at its full size."""
@@ -60,8 +55,8 @@ class Decoder:
         warnings: dict[str, PictureWarning] = {}
         for number, frame in enumerate(frames):
             picture = self._read(frame, index, number)
-            geometry = geometry or _geometry(picture)
-            _check_frame(picture, geometry, index, number)
+            geometry = geometry or geometry_of(picture)
+            check_frame(picture, geometry, index, number)
             for warning in picture.warnings:
                 warnings.setdefault(warning.code, replace(warning, frame=number))
             canvas = picture.image
@@ -77,7 +72,8 @@ class Decoder:
         return read_picture(frame, index, self.numbers.factor, picture_name(self.kind, index, number))
 
 
-def _check_frame(picture: Picture, first: Geometry, index: int, number: int) -> None:
+def check_frame(picture: Picture, first: Geometry, index: int, number: int) -> None:
+    """Refuses, as VIDEO_UNREADABLE, a frame that has another size than the first."""
     if (picture.width, picture.height) != (first.width, first.height):
         raise WorkerFailure(
             "VIDEO_UNREADABLE",
@@ -88,6 +84,6 @@ def _check_frame(picture: Picture, first: Geometry, index: int, number: int) -> 
         )
 
 
-def _geometry(picture: Picture) -> Geometry:
+def geometry_of(picture: Picture) -> Geometry:
     canvas_width, canvas_height = picture.image.size
     return Geometry(picture.width, picture.height, canvas_width=canvas_width, canvas_height=canvas_height)

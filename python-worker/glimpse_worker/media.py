@@ -1,12 +1,13 @@
 """
-Bytes of one medium → one upright RGB picture. Pillow only, from memory only; no path or URL is ever opened.
+Bytes of one picture → the picture, upright and RGB. Pillow only, from memory only; no path or URL is ever
+opened.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -79,23 +80,29 @@ def read_picture(data: bytes | memoryview, media: int, factor: int, name: str) -
         raise
     except Exception as error:  # Pillow's readers raise nearly every type on damaged bytes.
         raise _unreadable(f"{name} is a damaged {image.format}: {error}", media) from error
-    warnings = []
-    if animated:
-        message = f"is an animated {image.format}; the model sees its first frame only"
-        warnings.append(PictureWarning("IMAGE_FIRST_FRAME", message))
+    picture = padded_picture(upright, media, factor, name)
+    if not animated:
+        return picture
+    message = f"is an animated {image.format}; the model sees its first frame only"
+    return replace(picture, warnings=(PictureWarning("IMAGE_FIRST_FRAME", message), *picture.warnings))
+
+
+def padded_picture(upright: Image.Image, media: int, factor: int, name: str) -> Picture:
+    """
+    `upright`, with white at its right or bottom where the model would not take it. Raises IMAGE_TOO_LARGE.
+    """
     width, height = upright.size
     size = padded_size(width, height, factor)
-    if size != upright.size:
-        _check_size(*size, media, f"{name} ({width} × {height}), padded to {MAX_ASPECT_RATIO}:1,")
-        message = (
-            f"is {width} × {height}, beyond the {MAX_ASPECT_RATIO}:1 that the model takes; "
-            f"white was added up to {size[0]} × {size[1]}"
-        )
-        warnings.append(PictureWarning("IMAGE_PADDED", message))
-        padded = Image.new("RGB", size, "white")
-        padded.paste(upright)
-        upright = padded
-    return Picture(upright, width, height, tuple(warnings))
+    if size == upright.size:
+        return Picture(upright, width, height, ())
+    _check_size(*size, media, f"{name} ({width} × {height}), padded to {MAX_ASPECT_RATIO}:1,")
+    message = (
+        f"is {width} × {height}, beyond the {MAX_ASPECT_RATIO}:1 that the model takes; "
+        f"white was added up to {size[0]} × {size[1]}"
+    )
+    padded = Image.new("RGB", size, "white")
+    padded.paste(upright)
+    return Picture(padded, width, height, (PictureWarning("IMAGE_PADDED", message),))
 
 
 def padded_size(width: int, height: int, factor: int) -> tuple[int, int]:

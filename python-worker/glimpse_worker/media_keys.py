@@ -34,3 +34,18 @@ def _key(kind: str, frames: Sequence[Frame], size: tuple[int, int], count: int) 
         digest.update(struct.pack("<q", len(frame)))
         digest.update(frame)
     return digest.digest()
+
+
+def file_digest(data: Frame) -> bytes:
+    """Of a whole file, for `extracted_key`."""
+    return blake2b(data, digest_size=32, person=b"file").digest()
+
+
+def extracted_key(kind: MediaKind, digest: bytes, size: tuple[int, int], parts: Sequence[int]) -> bytes:
+    """
+    Of what the numbers `parts` take out of the file with that digest: the indices of the frames of a temporal
+    patch, or the page and how large it is drawn. `size` is that to which it is resized.
+    """
+    key = blake2b(digest, digest_size=16, person=f"{kind} of file".encode())
+    key.update(struct.pack(f"<qq{len(parts)}q", *size, *parts))
+    return key.digest()

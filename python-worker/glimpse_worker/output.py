@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Collection, Sequence
 
-from .boxes import BoxReader
+from .boxes import BoxPlace, BoxReader
 from .geometry import Geometry
 from .parts import Parser
 from .protocol import Part, RequestKey, RequestWarning
@@ -17,8 +17,9 @@ class Output:
     pushes.
 
     `decode` is tokenizer.decode with skip_special_tokens=False and clean_up_tokenization_spaces=False.
-    `geometries` has one entry per medium of the request, in the order of `media`. `stop` strings are looked
-    for in the answer only. A stop token is known by its id: its text, and what would follow it, is markup.
+    `geometries` has one entry per picture, page or video of the request, in the order of `media`; `places`
+    tells which each is, where that does not follow from its index. `stop` strings are looked for in the
+    answer only. A stop token is known by its id: its text, and what would follow it, is markup.
     """
 
     def __init__(
@@ -28,11 +29,12 @@ class Output:
         stop_token_ids: Collection[int],
         stop: Sequence[str] = (),
         geometries: Sequence[Geometry] = (),
+        places: Sequence[BoxPlace] = (),
     ) -> None:
         self._stop_token_ids = frozenset(stop_token_ids)
         self._stop_token_met = False
         self._detokenizer = Detokenizer(decode)
-        self._boxes = BoxReader(geometries)
+        self._boxes = BoxReader(geometries, places)
         self._parser = Parser(stop, self._boxes)
         self._boxes_warned = False
         self._length = 0

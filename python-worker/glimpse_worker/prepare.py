@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 
+from .boxes import BoxPlace
 from .budget import new_token_budget
+from .cancelling import IsCancelled
 from .checkpoint import Checkpoint
-from .decoding import Decoder, IsCancelled, Remembered
+from .decoding import Remembered
 from .geometry import Geometry
-from .media import MediaKind, PictureWarning, picture_name
-from .media_keys import media_keys
-from .media_tokens import count_tokens, header_size
+from .media import MediaKind, PictureWarning
+from .media_items import Item, OpenMedium
+from .open_media import open_media
 from .pixels import Pixels, patches
 from .preprocessing import Preprocessing
 from .prompt import Prompt, PromptBuilder
-from .protocol import (
-    Frame,
-    Generate,
-    ImageMedia,
-    RequestKey,
-    RequestPrepared,
-    RequestWarning,
-    VideoMedia,
-)
-from .request_media import media_order
+from .protocol import CountTokens, Frame, Generate, RequestKey, RequestPrepared, RequestWarning
+from .request_media import media_kind, media_order
 from .sampling import check_options
 
 Recall = Callable[[tuple[bytes, ...]], Remembered | None]
@@ -37,10 +31,13 @@ Recall = Callable[[tuple[bytes, ...]], Remembered | None]
 @dataclass(frozen=True, slots=True)
 class PreparedMedium:
     """
-    One medium of a request. `keys` are those of its temporal patches; the rest is that of `Remembered`.
-    `pixels` is None when the medium was recalled instead of decoded.
+    One picture, page or video of a request, which medium `media` shows. `keys` are those of its temporal
+    patches; the rest is that of `Remembered`. `pixels` is None when it was recalled instead of decoded.
     """
 
+    media: int
+    page: int | None
+    """Of a PDF, counted from 1."""
     keys: tuple[bytes, ...]
     size: tuple[int, int]
     geometry: Geometry
@@ -55,8 +52,9 @@ class PreparedMedium:
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """
-    A request, ready for the engine. `media` is in the order of the request, `order` in that of the prompt;
-    `kind` is what the media are, which are all of one, and `numbers` are the checkpoint's for that.
+    A request, ready for the engine. `media` is in the order of the request, pages of a PDF one by one;
+    `order` is theirs in the prompt. `kind` is what they are, which are all of one, and `numbers` are the
+    checkpoint's for that.
     """
 
     prompt: Prompt
@@ -66,6 +64,11 @@ class Prepared:
     order: Sequence[int]
     max_new_tokens: int
     warnings: Sequence[RequestWarning]
+
+    @property
+    def places(self) -> list[BoxPlace]:
+        """Which picture or page of the request each of `media` is."""
+        return [BoxPlace(medium.media, medium.page) for medium in self.media]
 
     def told(self, key: RequestKey) -> RequestPrepared:
         """What the orchestrator is told of it."""
@@ -97,6 +100,31 @@ class Prepared:
         return inputs
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A request whose prompt is known, and of whose media only the headers were read."""
+
+    prompt: Prompt
+    media: Sequence[OpenMedium]
+    order: Sequence[int]
+    """Of `media`, in the prompt."""
+
+
+@contextmanager
+def planned(
+    request: Generate | CountTokens,
+    frames: Sequence[Frame],
+    checkpoint: Checkpoint,
+    prompts: PromptBuilder,
+    is_cancelled: IsCancelled,
+) -> Iterator[Plan]:
+    """The media can be decoded for as long as the context lasts. Raises what `prepare` raises."""
+    order = media_order(request.messages, request.media)
+    with open_media(request.media, frames, checkpoint, is_cancelled) as media:
+        shown = [[item.tokens for item in medium.items] for medium in media]
+        yield Plan(prompts.build(request.messages, shown), media, order)
+
+
 def prepare(
     request: Generate,
     frames: Sequence[Frame],
@@ -113,56 +141,43 @@ def prepare(
     WorkerFailure that names the option or the medium at fault.
     """
     check_options(request.options)
-    order = media_order(request.messages, request.media)
-    kind: MediaKind = "video" if any(isinstance(medium, VideoMedia) for medium in request.media) else "image"
-    numbers = checkpoint.video if kind == "video" else checkpoint.image
-    encoded = _split(frames, request.media)
-    sizes = [header_size(kind, raw, index, numbers) for index, raw in enumerate(encoded)]
-    tokens = [count_tokens(medium, size, numbers) for medium, size in zip(request.media, sizes, strict=True)]
-    prompt = prompts.build(request.messages, request.media, [tokens[index] for index in order])
-    max_new_tokens, cut = new_token_budget(
-        request.key,
-        request.options.max_new_tokens,
-        prompt_tokens=len(prompt.ids),
-        image_tokens=prompt.image_tokens,
-        context_length=checkpoint.context_length,
-    )
-    decoder = Decoder(kind, numbers, is_cancelled)
-    media = [
-        _prepare_medium(raw, index, media_keys(kind, raw, size, numbers.temporal_patch_size), decoder, recall)
-        for index, (raw, size) in enumerate(zip(encoded, sizes, strict=True))
+    with planned(request, frames, checkpoint, prompts, is_cancelled) as plan:
+        max_new_tokens, cut = new_token_budget(
+            request.key,
+            request.options.max_new_tokens,
+            prompt_tokens=len(plan.prompt.ids),
+            image_tokens=plan.prompt.image_tokens,
+            context_length=checkpoint.context_length,
+        )
+        items = [(index, item) for index, medium in enumerate(plan.media) for item in medium.items]
+        media = [_prepare_item(item, index, recall) for index, item in items]
+    warnings = [
+        *(
+            warning
+            for (index, item), medium in zip(items, media, strict=True)
+            for warning in _warnings(request.key, index, item, medium)
+        ),
+        *([cut] if cut else []),
     ]
-    warnings = [*_warnings(request.key, kind, media), *([cut] if cut else [])]
-    return Prepared(prompt, kind, numbers, media, order, max_new_tokens, warnings)
+    kind = media_kind(request.media)
+    numbers = checkpoint.video if kind == "video" else checkpoint.image
+    order = [place for index in plan.order for place, medium in enumerate(media) if medium.media == index]
+    return Prepared(plan.prompt, kind, numbers, media, order, max_new_tokens, warnings)
 
 
-def _split(frames: Sequence[Frame], media: Sequence[ImageMedia | VideoMedia]) -> list[Sequence[Frame]]:
-    """The frames of each medium."""
-    raw = iter(frames)
-    counts = [1 if isinstance(medium, ImageMedia) else len(medium.bytes) for medium in media]
-    return [list(islice(raw, count)) for count in counts]
+def _prepare_item(item: Item, index: int, recall: Recall | None) -> PreparedMedium:
+    known = recall(item.keys) if recall is not None else None
+    pixels, found = (None, known) if known is not None else item.decode()
+    return PreparedMedium(index, item.page, item.keys, found.size, found.geometry, found.warnings, pixels)
 
 
-def _prepare_medium(
-    frames: Sequence[Frame], index: int, keys: tuple[bytes, ...], decoder: Decoder, recall: Recall | None
-) -> PreparedMedium:
-    known = recall(keys) if recall is not None else None
-    if known is not None:
-        return PreparedMedium(keys, known.size, known.geometry, known.warnings, pixels=None)
-    pixels, found = decoder.decode(frames, index)
-    return PreparedMedium(keys, found.size, found.geometry, found.warnings, pixels)
-
-
-def _warnings(key: RequestKey, kind: MediaKind, media: Sequence[PreparedMedium]) -> list[RequestWarning]:
-    """What the caller should know about the media."""
-    return [
-        RequestWarning(
+def _warnings(key: RequestKey, index: int, item: Item, medium: PreparedMedium) -> Iterator[RequestWarning]:
+    """What the caller should know about what medium `index` shows."""
+    for warning in medium.warnings:
+        yield RequestWarning(
             request=key.request,
             attempt=key.attempt,
             code=warning.code,
-            message=f"{picture_name(kind, index, warning.frame)} {warning.message}",
+            message=f"{item.name(warning.frame)} {warning.message}",
             media=index,
         )
-        for index, medium in enumerate(media)
-        for warning in medium.warnings
-    ]

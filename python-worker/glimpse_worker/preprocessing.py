@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from .failure import WorkerFailure
+from .protocol import PixelCap
+from .video_sampling import FrameSampling
 
 # transformers' smart_resize raises beyond this ratio of the sides.
 MAX_ASPECT_RATIO = 200
@@ -47,6 +49,17 @@ class Preprocessing:
         """Pixels on a side of what becomes one token: both sides of a resized picture are multiples of it."""
         return self.patch_size * self.merge_size
 
+    def capped(self, cap: PixelCap | None, frames: int) -> Preprocessing:
+        """With a caller's bound on each of `frames` frames, as far as it is below the checkpoint's own."""
+        if cap is None:
+            return self
+        most = max(self.min_pixels, cap.max_pixels * frames)
+        return replace(self, max_pixels=min(self.max_pixels, most))
+
+
+# What transformers' Glm4vVideoProcessor takes when the file does not say.
+_SAMPLING = {"fps": 2, "max_duration": 300}
+
 
 def read_preprocessing(directory: Path) -> tuple[Preprocessing, Preprocessing]:
     """
@@ -74,6 +87,20 @@ def _section(directory: Path, file: str, key: str) -> tuple[str, Mapping[str, An
             hint=f"Copy {file} of the model you started from into the directory.",
         )
     return file, read_json(directory / file)
+
+
+def read_sampling(directory: Path) -> FrameSampling:
+    """
+    Which frames of a video the checkpoint's processor takes. MODEL_UNSUPPORTED names a field that is wrong.
+    """
+    name, fields = _section(directory, "video_preprocessor_config.json", "video_processor")
+    numbers = {field: fields.get(field) or default for field, default in _SAMPLING.items()}
+    for field, value in numbers.items():
+        if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
+            raise WorkerFailure(
+                "MODEL_UNSUPPORTED", f"{name}: {field} should be a positive number, but is {value!r}"
+            )
+    return FrameSampling(**numbers)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from .boxes import BoxReader
 from .failure import WorkerFailure
 from .parts import Parser
-from .protocol import ChatMessage, ImageMedia, MediaContent, TextContent, TextPart, VideoMedia
+from .protocol import ChatMessage, MediaContent, TextContent, TextPart
 from .tags import TAGS
 from .tokenizer import Span, SpanEncoder
 
@@ -83,21 +83,22 @@ class PromptBuilder:
     def build(
         self,
         messages: Sequence[ChatMessage],
-        kinds: Sequence[ImageMedia | VideoMedia],
-        shown: Sequence[MediumTokens],
+        media: Sequence[Sequence[MediumTokens]],
     ) -> Prompt:
         """
-        The prompt of `messages`. `kinds` are the request's media; `shown` has the tokens of each in the
-        order of `media_order`.
+        The prompt of `messages`. `media` has, for each medium of the request, the tokens of all that it
+        shows.
         """
-        ids = self._encoder.encode(self._render(messages, kinds))
-        return self._expand(ids, shown)
+        ids = self._encoder.encode(self._render(messages, media))
+        contents = [content for message in messages for content in message.content]
+        places = [content.index for content in contents if isinstance(content, MediaContent)]
+        return self._expand(ids, [tokens for index in places for tokens in media[index]])
 
     def _try(self) -> None:
         """One message with a picture, so that what cannot work is known before the weights are loaded."""
         content = (MediaContent(index=0), TextContent(text="a"))
         try:
-            self.build([ChatMessage(role="user", content=content)], [ImageMedia(bytes=0)], [ImageTokens(1)])
+            self.build([ChatMessage(role="user", content=content)], [[ImageTokens(1)]])
         except WorkerFailure:
             raise
         except Exception as error:  # A template is a program, and raises what it likes.
@@ -108,7 +109,7 @@ class PromptBuilder:
             ) from error
 
     def _render(
-        self, messages: Sequence[ChatMessage], kinds: Sequence[ImageMedia | VideoMedia]
+        self, messages: Sequence[ChatMessage], media: Sequence[Sequence[MediumTokens]]
     ) -> Iterator[Span]:
         """
         Renders the template around marks that stand for the callers' texts and that no caller can guess,
@@ -121,7 +122,7 @@ class PromptBuilder:
             texts.append(text)
             return f"{nonce}:{len(texts) - 1};"
 
-        chat = [_template_message(message, kinds, mark) for message in messages]
+        chat = [_template_message(message, media, mark) for message in messages]
         rendered = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         pieces = re.split(f"{nonce}:([0-9]+);", str(rendered))
         for number, piece in enumerate(pieces):
@@ -172,13 +173,15 @@ def _append(prompt: Prompt, ids: Sequence[int], kind: int) -> None:
 
 
 def _template_message(
-    message: ChatMessage, kinds: Sequence[ImageMedia | VideoMedia], mark: Callable[[str], str]
+    message: ChatMessage, media: Sequence[Sequence[MediumTokens]], mark: Callable[[str], str]
 ) -> dict[str, Any]:
     """A message in the form that chat templates take, with marks for its texts."""
     if message.role == "user":
         return {
             "role": "user",
-            "content": [_template_content(content, kinds, mark) for content in message.content],
+            "content": [
+                part for content in message.content for part in _template_content(content, media, mark)
+            ],
         }
     # Templates read one text from messages of the other roles.
     text = "".join(content.text for content in message.content if isinstance(content, TextContent))
@@ -186,11 +189,15 @@ def _template_message(
 
 
 def _template_content(
-    content: TextContent | MediaContent, kinds: Sequence[ImageMedia | VideoMedia], mark: Callable[[str], str]
-) -> dict[str, str]:
+    content: TextContent | MediaContent,
+    media: Sequence[Sequence[MediumTokens]],
+    mark: Callable[[str], str],
+) -> Iterator[dict[str, str]]:
     if isinstance(content, TextContent):
-        return {"type": "text", "text": mark(content.text)}
-    return {"type": "video" if isinstance(kinds[content.index], VideoMedia) else "image"}
+        yield {"type": "text", "text": mark(content.text)}
+        return
+    for tokens in media[content.index]:
+        yield {"type": "video" if isinstance(tokens, VideoTokens) else "image"}
 
 
 def answer_only(text: str) -> str:

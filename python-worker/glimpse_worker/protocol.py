@@ -16,8 +16,8 @@ PROTOCOL_VERSION = 3
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 """A header larger than this is no message; pictures travel in frames of their own."""
-MAX_MEDIA_BYTES = 64 * 1024 * 1024
-"""The most that one picture may weigh, encoded."""
+MAX_FILE_BYTES = 256 * 1024 * 1024
+"""The most that a video file or a PDF may weigh, and so any frame on the data channel."""
 
 MAX_REASON = 200
 """Characters of a refusal's reason."""
@@ -51,6 +51,7 @@ ErrorCode = Literal[
     "IMAGE_UNREADABLE",
     "IMAGE_TOO_LARGE",
     "VIDEO_UNREADABLE",
+    "PDF_UNREADABLE",
     "CONTEXT_TOO_LONG",
     "GPU_OUT_OF_MEMORY",
     "GENERATION_FAILED",
@@ -169,15 +170,52 @@ class ChatMessage(_Record, frozen=True):
     content: Annotated[Sequence[TextContent | MediaContent], Meta(min_length=1)]
 
 
-class ImageMedia(_Kind, frozen=True, tag="image"):
+class PixelCap(_Record, frozen=True, kw_only=True):
+    """
+    A bound of the caller's, below the model's own, on the pixels of a picture, of each page or each frame.
+    """
+
+    max_pixels: Positive
+    """Width × height."""
+    on_too_large: Literal["downscale", "refuse"]
+
+
+class ImageMedia(_Kind, frozen=True, kw_only=True, tag="image"):
     bytes: Count
+    cap: PixelCap | None = None
 
 
-class VideoMedia(_Kind, frozen=True, tag="video"):
+class VideoMedia(_Kind, frozen=True, kw_only=True, tag="video"):
+    """A video as pictures, one for each frame."""
+
     bytes: Annotated[Sequence[Count], Meta(min_length=1)]
     """One entry per frame."""
     fps: Annotated[float, Meta(gt=0)]
     """Frames a second."""
+    cap: PixelCap | None = None
+
+
+class VideoFileMedia(_Kind, frozen=True, kw_only=True, tag="videoFile"):
+    """A video as its file's bytes, of which the worker takes some frames."""
+
+    bytes: Count
+    fps: Annotated[float, Meta(gt=0)] | None = None
+    """How many frames of each second are taken; absent: as many as the checkpoint's preprocessor says."""
+    max_frames: Positive | None = None
+    cap: PixelCap | None = None
+
+
+class PdfMedia(_Kind, frozen=True, kw_only=True, tag="pdf"):
+    """A PDF document, of which each page becomes a picture."""
+
+    bytes: Count
+    dpi: Annotated[float, Meta(gt=0)]
+    pages: Annotated[Sequence[Positive], Meta(min_length=1)] | None = None
+    """Counted from 1, in the order in which they are shown; absent: all."""
+    cap: PixelCap | None = None
+
+
+Media = ImageMedia | VideoMedia | VideoFileMedia | PdfMedia
 
 
 class Options(_Record, frozen=True, kw_only=True):
@@ -196,23 +234,34 @@ class Options(_Record, frozen=True, kw_only=True):
     stop: Sequence[NonEmptyString] | None = None
 
 
-class Generate(_Keyed, frozen=True, kw_only=True):
-    """Data. Followed by one raw frame per picture or video frame, in the order of `media`."""
-
-    generated: Annotated[Sequence[Count], Meta(min_length=1)] | None = None
-    """What an earlier attempt has generated and sent: the engine goes on after these ids, its first
-    TokensItem has their number as `index`, and bounds and usage count them as generated.
+class _Asked(_Keyed, frozen=True, kw_only=True):
     """
+    Data. Followed by one raw frame per picture, video frame, video file or PDF, in the order of `media`.
+    """
+
     messages: Sequence[ChatMessage]
-    media: Sequence[ImageMedia | VideoMedia]
-    options: Options
+    media: Sequence[Media]
 
     def frame_sizes(self) -> list[int]:
         """The bytes of each raw frame that follows this message."""
         sizes: list[int] = []
         for medium in self.media:
-            sizes.extend([medium.bytes] if isinstance(medium, ImageMedia) else medium.bytes)
+            sizes.extend(medium.bytes if isinstance(medium, VideoMedia) else [medium.bytes])
         return sizes
+
+
+class Generate(_Asked, frozen=True, kw_only=True):
+    """Data. Answered with tokens, until `done` or `error`."""
+
+    generated: Annotated[Sequence[Count], Meta(min_length=1)] | None = None
+    """What an earlier attempt has generated and sent: the engine goes on after these ids, its first
+    TokensItem has their number as `index`, and bounds and usage count them as generated.
+    """
+    options: Options
+
+
+class CountTokens(_Asked, frozen=True, kw_only=True, tag="count"):
+    """Data. Answered with `counted`: nothing is generated."""
 
 
 class Hello(_Message, frozen=True, kw_only=True):
@@ -334,6 +383,8 @@ class BoxPart(_Kind, frozen=True, tag="box"):
 
     image: Count
     box: tuple[float, float, float, float]
+    page: Positive | None = None
+    """Of a PDF: the number of the page, whose pixels at the `dpi` of the medium these are."""
     label: NonEmptyString | None = None
     """What the model calls it, where it says so."""
 
@@ -349,6 +400,37 @@ class RequestPrepared(_Keyed, frozen=True, kw_only=True, tag="prepared"):
 
     prompt_tokens: Count
     image_tokens: Count
+
+
+class CountedImage(_Kind, frozen=True, kw_only=True, tag="image"):
+    tokens: Count
+
+
+class CountedVideo(_Kind, frozen=True, kw_only=True, tag="video"):
+    tokens: Count
+    frames: Count
+    """How many the model sees."""
+    duration_ms: Milliseconds
+
+
+class CountedPdf(_Kind, frozen=True, kw_only=True, tag="pdf"):
+    tokens: Count
+    pages: Count
+    """Those of the whole document."""
+    page_tokens: Sequence[Count]
+    """One entry per page that is shown."""
+
+
+CountedMedium = CountedImage | CountedVideo | CountedPdf
+
+
+class Counted(_Keyed, frozen=True, kw_only=True):
+    """Data. The good ending of `count`. `tokens` of all media add up to `image_tokens`."""
+
+    prompt_tokens: Count
+    image_tokens: Count
+    context_length: Count
+    media: Sequence[CountedMedium]
 
 
 class TokensItem(_Record, frozen=True, kw_only=True):
@@ -419,14 +501,14 @@ class Error(_Keyed, frozen=True, kw_only=True):
 
 
 ControlToWorker = Cancel | Shutdown
-DataToWorker = Generate
+DataToWorker = Generate | CountTokens
 ControlFromWorker = Hello | Loading | Ready | Failed | Fault | Heartbeat
-DataFromWorker = RequestPrepared | Tokens | RequestWarning | Done | Error
+DataFromWorker = RequestPrepared | Tokens | RequestWarning | Counted | Done | Error
 Message = ControlToWorker | DataToWorker | ControlFromWorker | DataFromWorker
 
 _start = msgspec.json.Decoder(Start)
 _control: msgspec.msgpack.Decoder[ControlToWorker] = msgspec.msgpack.Decoder(ControlToWorker)
-_data = msgspec.msgpack.Decoder(DataToWorker)
+_data: msgspec.msgpack.Decoder[DataToWorker] = msgspec.msgpack.Decoder(DataToWorker)
 
 
 def encode(message: Message) -> bytes:

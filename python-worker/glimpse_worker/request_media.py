@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .failure import WorkerFailure
-from .protocol import ChatMessage, ImageMedia, TextContent, VideoMedia
+from .media import MediaKind
+from .protocol import ChatMessage, Media, TextContent, VideoFileMedia, VideoMedia
 
 MAX_IMAGES = 300
 """What the model's authors allow in one input."""
 
 
-def media_order(messages: Sequence[ChatMessage], media: Sequence[ImageMedia | VideoMedia]) -> list[int]:
+def media_order(messages: Sequence[ChatMessage], media: Sequence[Media]) -> list[int]:
     """
     The indices of `media` in the order in which the messages show them.
 
@@ -41,13 +42,22 @@ def media_order(messages: Sequence[ChatMessage], media: Sequence[ImageMedia | Vi
     return order
 
 
-def _check_mix(media: Sequence[ImageMedia | VideoMedia]) -> None:
-    videos = sum(isinstance(medium, VideoMedia) for medium in media)
+def media_kind(media: Sequence[Media]) -> MediaKind:
+    """What the media of a request are for the model, to which the pages of a PDF are pictures."""
+    return "video" if any(map(_is_video, media)) else "image"
+
+
+def _is_video(medium: Media) -> bool:
+    return isinstance(medium, VideoMedia | VideoFileMedia)
+
+
+def _check_mix(media: Sequence[Media]) -> None:
+    videos = sum(map(_is_video, media))
     images = len(media) - videos
     if videos > 1 or (videos and images):
         raise WorkerFailure(
             "MEDIA_MIX_UNSUPPORTED",
-            f"expected pictures or one video, got {images} pictures and {videos} videos",
+            f"expected pictures (PDFs among them) or one video, got {images} pictures and {videos} videos",
             hint="Send the video in a request of its own, or some of its frames as pictures.",
         )
     if images > MAX_IMAGES:

@@ -13,14 +13,14 @@ import zmq
 
 from .lifecycle import EXIT_FAILED
 from .protocol import (
+    MAX_FILE_BYTES,
     MAX_HEADER_BYTES,
-    MAX_MEDIA_BYTES,
     ControlFromWorker,
     ControlToWorker,
     DataFromWorker,
+    DataToWorker,
     Fault,
     Frame,
-    Generate,
     InvalidMessage,
     decode_control,
     decode_data,
@@ -34,13 +34,13 @@ LINGER_MS = 1000
 
 Dealer = zmq.Socket[bytes]
 OnControl = Callable[[ControlToWorker], None]
-OnGenerate = Callable[[Generate, Sequence[Frame]], None]
+OnData = Callable[[DataToWorker, Sequence[Frame]], None]
 
 
 class Transport:
     """Two DEALER sockets, connected to the endpoints that the orchestrator has bound.
 
-    Messages leave in the order in which they were sent. `on_control` and `on_generate` are called on the
+    Messages leave in the order in which they were sent. `on_control` and `on_data` are called on the
     thread that runs `serve` and must not block. A frame that is no message is answered with `fault`, and ends
     `serve`; so does one that is too large to be received, for which ZeroMQ cuts the connection.
 
@@ -49,13 +49,13 @@ class Transport:
     so `serve` waits for their file descriptors, not for the sockets themselves.
     """
 
-    def __init__(self, control: str, data: str, *, on_control: OnControl, on_generate: OnGenerate) -> None:
+    def __init__(self, control: str, data: str, *, on_control: OnControl, on_data: OnData) -> None:
         self._on_control = on_control
-        self._on_generate = on_generate
+        self._on_data = on_data
         self._context: zmq.Context[Dealer] = zmq.Context()
         self._lock = threading.Lock()
         self._control = _connect(self._context, control, MAX_HEADER_BYTES)
-        self._data = _connect(self._context, data, MAX_MEDIA_BYTES)
+        self._data = _connect(self._context, data, MAX_FILE_BYTES)
         self._code: int | None = None
         self._wake, self._awoken = socket.socketpair()
         self._wake.setblocking(False)
@@ -116,7 +116,7 @@ class Transport:
                 if (control := self._receive(self._control)) is not None:
                     self._on_control(_decode_control(control))
                 if (data := self._receive(self._data)) is not None:
-                    self._on_generate(*_decode_generate(data))
+                    self._on_data(*_decode_data(data))
             except InvalidMessage as error:
                 self.send_control(Fault(reason="frame refused", message=str(error)))
                 self.close(EXIT_FAILED)
@@ -137,7 +137,7 @@ class Transport:
         if control & data & zmq.POLLOUT:
             # To ask takes in what has come since, and the file descriptors do not tell of it any more.
             return not (control | data) & zmq.POLLIN
-        channel, limit = ("data", MAX_MEDIA_BYTES) if control & zmq.POLLOUT else ("control", MAX_HEADER_BYTES)
+        channel, limit = ("data", MAX_FILE_BYTES) if control & zmq.POLLOUT else ("control", MAX_HEADER_BYTES)
         message = f"the {channel} channel was cut, as by a frame of more than {limit} bytes"
         logger.error("%s; the worker leaves", message)
         self.send_control(Fault(reason="frame refused", message=message))
@@ -172,17 +172,17 @@ def _decode_control(frames: Sequence[zmq.Frame]) -> ControlToWorker:
     return decode_control(frames[0].buffer)
 
 
-def _decode_generate(frames: Sequence[zmq.Frame]) -> tuple[Generate, list[Frame]]:
+def _decode_data(frames: Sequence[zmq.Frame]) -> tuple[DataToWorker, list[Frame]]:
     header, *media = (frame.buffer for frame in frames)
     request = decode_data(header)
     announced, came = request.frame_sizes(), [len(frame) for frame in media]
     if len(announced) != len(came):
         raise InvalidMessage(
-            f"generate {request.request} announces {len(announced)} media frames, {len(came)} came"
+            f"request {request.request} announces {len(announced)} media frames, {len(came)} came"
         )
     for index, (expected, size) in enumerate(zip(announced, came, strict=True)):
         if expected != size:
             raise InvalidMessage(
-                f"generate {request.request}: media frame {index} should have {expected} bytes and has {size}"
+                f"request {request.request}: media frame {index} should have {expected} bytes and has {size}"
             )
     return request, list(media)

@@ -17,7 +17,10 @@ from .protocol import (
     PROTOCOL_VERSION,
     Cancel,
     ControlToWorker,
+    Counted,
+    CountTokens,
     DataFromWorker,
+    DataToWorker,
     Done,
     Error,
     Fault,
@@ -56,7 +59,7 @@ class Worker:
             start.control,
             start.data,
             on_control=self._on_control,
-            on_generate=self._on_generate,
+            on_data=self._on_data,
         )
         self._heartbeats = Heartbeats(start.heartbeat_ms, self._transport.send_control)
 
@@ -101,7 +104,7 @@ class Worker:
             self._transport.send_control(message)
             self._transport.close(EXIT_FAILED)
             return
-        if isinstance(message, Done | Error):
+        if isinstance(message, Counted | Done | Error):
             self._on_board.discard(message.key)
         self._transport.send_data(message)
 
@@ -111,6 +114,7 @@ class Worker:
                 self._remember_cancel(message.key)
                 if self._engine is not None:
                     self._engine.cancel(message.key)
+                    self._engine.counter.cancel(message.key)
             case Shutdown():
                 if self._engine is not None:
                     self._engine.close()
@@ -118,16 +122,26 @@ class Worker:
             case _:
                 assert_never(message)
 
-    def _on_generate(self, request: Generate, frames: Sequence[Frame]) -> None:
+    def _on_data(self, request: DataToWorker, frames: Sequence[Frame]) -> None:
         if self._engine is None:
-            self._refuse(f"generate {request.request} came before `ready`")
+            self._refuse(f"request {request.request} came before `ready`")
         elif request.key in self._on_board:
-            self._refuse(f"generate {request.request}, attempt {request.attempt}, is on board already")
+            self._refuse(f"request {request.request}, attempt {request.attempt}, is on board already")
         else:
             self._on_board.add(request.key)
-            self._engine.submit(request, frames)
-            if self._cancels.pop(request.key, False):
-                self._engine.cancel(request.key)
+            self._take(self._engine, request, frames)
+
+    def _take(self, engine: Engine, request: DataToWorker, frames: Sequence[Frame]) -> None:
+        match request:
+            case Generate():
+                engine.submit(request, frames)
+            case CountTokens():
+                engine.counter.count(request, frames)
+            case _:
+                assert_never(request)
+        if self._cancels.pop(request.key, False):
+            engine.cancel(request.key)
+            engine.counter.cancel(request.key)
 
     def _refuse(self, message: str) -> None:
         self._emit(Fault(reason="frame refused", message=message))

@@ -20,8 +20,8 @@ from test_transport import Serving
 from worker_process import PATIENCE_S, Orchestrator, WorkerProcess
 
 from glimpse_worker.protocol import (
+    MAX_FILE_BYTES,
     MAX_HEADER_BYTES,
-    MAX_MEDIA_BYTES,
     Cancel,
     Done,
     Error,
@@ -105,7 +105,7 @@ def test_after_a_frame_that_is_none_nothing_more_is_taken(socket_directory: Path
     assert (serving.code, serving.generate.empty(), serving.control.empty()) == (1, True, True)
 
 
-@pytest.mark.parametrize(("channel", "limit"), [("control", MAX_HEADER_BYTES), ("data", MAX_MEDIA_BYTES)])
+@pytest.mark.parametrize(("channel", "limit"), [("control", MAX_HEADER_BYTES), ("data", MAX_FILE_BYTES)])
 def test_a_worker_that_was_sent_too_large_a_frame_says_so_and_leaves(
     spawn: Spawn, channel: Literal["control", "data"], limit: int
 ) -> None:
@@ -123,7 +123,7 @@ def test_a_request_that_is_on_board_already_is_a_fault(worker: WorkerProcess) ->
     worker.until_end(worker.generate("normal 1"))
     worker.generate("slow 5000")
     worker.generate("normal 1")
-    assert worker.expect(Fault).message == "generate r1, attempt 0, is on board already"
+    assert worker.expect(Fault).message == "request r1, attempt 0, is on board already"
     assert worker.exit_code() == 1
 
 
@@ -199,6 +199,7 @@ def test_requests_that_make_no_sense_end_by_name_on_the_embedded_model_too(engin
             request = decode_data(packed(mutated_message(message, random)))
         except InvalidMessage:
             continue
+        assert isinstance(request, Generate)
         if sum(request.frame_sizes()) > 10**6:
             # The transport refuses frames that do not have the sizes that were announced.
             continue

@@ -11,8 +11,9 @@ from drawing import encode, moving_circle, noise, photo
 from embedded import MODEL, start_line, user
 from PIL import Image
 
+from glimpse_worker.cancelling import Cancelled, IsCancelled
 from glimpse_worker.checkpoint import Checkpoint, load_tokenizer, open_checkpoint
-from glimpse_worker.decoding import Cancelled, IsCancelled, Remembered
+from glimpse_worker.decoding import Remembered
 from glimpse_worker.failure import WorkerFailure
 from glimpse_worker.geometry import Geometry
 from glimpse_worker.media import Picture, read_picture

@@ -51,8 +51,7 @@ def added_ids(ids: list[int]) -> list[int]:
 
 
 def build(messages: list[ChatMessage], *shown: MediumTokens) -> Prompt:
-    kinds = [IMAGE if isinstance(medium, ImageTokens) else VIDEO for medium in shown]
-    return builder().build(messages, kinds, shown)
+    return builder().build(messages, [[medium] for medium in shown])
 
 
 def plain_ids(messages: list[dict[str, Any]]) -> list[int]:

@@ -13,6 +13,7 @@ import pytest
 from glimpse_worker import protocol
 from glimpse_worker.protocol import (
     ControlToWorker,
+    CountTokens,
     ErrorCode,
     Generate,
     InvalidMessage,
@@ -59,7 +60,7 @@ def test_the_worker_reads_each_encoding_of_what_it_is_sent(name: str) -> None:
     for encoding in map(bytes.fromhex, vector["encodings"]):
         if isinstance(message, ControlToWorker):
             assert decode_control(encoding) == message
-        elif isinstance(message, Generate):
+        elif isinstance(message, Generate | CountTokens):
             assert decode_data(encoding) == message
 
 
@@ -72,7 +73,7 @@ def test_the_start_line_is_json(name: str) -> None:
 
 def test_the_protocol_version_and_limits_are_those_of_the_library() -> None:
     source = (ROOT / "protocol/messages.ts").read_text() + (ROOT / "protocol/codec.ts").read_text()
-    for name in ("PROTOCOL_VERSION", "MAX_HEADER_BYTES", "MAX_MEDIA_BYTES"):
+    for name in ("PROTOCOL_VERSION", "MAX_HEADER_BYTES", "MAX_FILE_BYTES"):
         written = re.search(rf"export const {name} = ([\d *]+);", source)
         assert written is not None
         factors = [int(factor) for factor in written[1].split("*")]
@@ -84,7 +85,7 @@ def test_the_protocol_version_and_limits_are_those_of_the_library() -> None:
 
 def test_the_worker_says_only_codes_that_the_library_knows() -> None:
     errors = set(
-        re.findall(r"^  ([A-Z_]+): \{ retryable", (ROOT / "protocol/errors.ts").read_text(), re.MULTILINE)
+        re.findall(r"^  ([A-Z_]+): \{\s+retryable", (ROOT / "protocol/errors.ts").read_text(), re.MULTILINE)
     )
     assert errors
     assert set(get_args(ErrorCode)) <= errors
@@ -153,8 +154,8 @@ def test_a_refusal_does_not_repeat_secrets() -> None:
 
 
 def test_whole_numbers_are_read_where_fractions_are_meant() -> None:
-    options = decode_data(
-        generate(options={"seed": 1, "temperature": 1, "topP": 1, "repetitionPenalty": 2})
-    ).options
+    request = decode_data(generate(options={"seed": 1, "temperature": 1, "topP": 1, "repetitionPenalty": 2}))
+    assert isinstance(request, Generate)
+    options = request.options
     assert (options.temperature, options.top_p, options.repetition_penalty) == (1.0, 1.0, 2.0)
     assert isinstance(options.temperature, float)

@@ -15,9 +15,9 @@ from worker_process import PATIENCE_S, Orchestrator
 from glimpse_worker.protocol import (
     Cancel,
     ControlToWorker,
+    DataToWorker,
     Failed,
     Frame,
-    Generate,
     Loading,
     RequestKey,
     Tokens,
@@ -30,12 +30,12 @@ class Serving:
 
     def __init__(self, directory: Path) -> None:
         self.control: SimpleQueue[ControlToWorker] = SimpleQueue()
-        self.generate: SimpleQueue[tuple[Generate, Sequence[Frame]]] = SimpleQueue()
+        self.generate: SimpleQueue[tuple[DataToWorker, Sequence[Frame]]] = SimpleQueue()
         self.transport = Transport(
             f"ipc://{directory}/control",
             f"ipc://{directory}/data",
             on_control=self.control.put,
-            on_generate=lambda request, frames: self.generate.put((request, frames)),
+            on_data=lambda request, frames: self.generate.put((request, frames)),
         )
         self.code: int | None = None
         self.thread = threading.Thread(target=self._serve, daemon=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import cache
 
 import numpy as np
@@ -10,13 +11,14 @@ import pytest
 import torch
 from drawing import encode
 from embedded import MODEL, start_line, user
+from media_files import video_file
 from PIL import Image
-from video_cases import CASES, FIXTURE, QUESTION, VideoCase, recorded
+from video_cases import CASES, FILES, FIXTURE, QUESTION, VideoCase, recorded
 
 from glimpse_worker.checkpoint import Checkpoint, load_tokenizer, open_checkpoint
 from glimpse_worker.prepare import prepare
 from glimpse_worker.prompt import PromptBuilder
-from glimpse_worker.protocol import Generate, Options, VideoMedia
+from glimpse_worker.protocol import Generate, Media, Options, VideoFileMedia, VideoMedia
 
 
 @cache
@@ -25,14 +27,20 @@ def checkpoint() -> tuple[Checkpoint, PromptBuilder]:
     return found, PromptBuilder(load_tokenizer(found), found.placeholders)
 
 
-def ours(case: VideoCase) -> dict[str, npt.NDArray[np.generic]]:
+def as_frames(case: VideoCase) -> tuple[Media, list[bytes]]:
     frames = [encode(Image.fromarray(picture)) for picture in case.pictures()]
+    return VideoMedia(bytes=[len(frame) for frame in frames], fps=case.fps), frames
+
+
+def as_file(case: VideoCase) -> tuple[Media, list[bytes]]:
+    data = video_file(case.pictures(), fps=Fraction(case.fps))
+    fps = case.sampled if isinstance(case.sampled, float) else None
+    return VideoFileMedia(bytes=len(data), fps=fps), [data]
+
+
+def ours(medium: Media, frames: list[bytes]) -> dict[str, npt.NDArray[np.generic]]:
     request = Generate(
-        request="a",
-        attempt=0,
-        messages=[user(0, QUESTION)],
-        media=[VideoMedia(bytes=[len(frame) for frame in frames], fps=case.fps)],
-        options=Options(seed=0),
+        request="a", attempt=0, messages=[user(0, QUESTION)], media=[medium], options=Options(seed=0)
     )
     prepared = prepare(request, frames, *checkpoint(), lambda: False)
     inputs = prepared.model_inputs(torch.device("cpu"))
@@ -47,5 +55,12 @@ def ours(case: VideoCase) -> dict[str, npt.NDArray[np.generic]]:
 @pytest.mark.parametrize("name", CASES)
 def test_a_video_gives_the_inputs_of_transformers_own_processor(name: str) -> None:
     with np.load(FIXTURE) as fixture:
-        for key, values in ours(CASES[name]).items():
+        for key, values in ours(*as_frames(CASES[name])).items():
+            np.testing.assert_array_equal(values, fixture[f"{name}/{key}"], err_msg=key)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_video_file_gives_the_inputs_of_transformers_own_processor(name: str) -> None:
+    with np.load(FIXTURE) as fixture:
+        for key, values in ours(*as_file(FILES[name])).items():
             np.testing.assert_array_equal(values, fixture[f"{name}/{key}"], err_msg=key)

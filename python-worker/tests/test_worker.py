@@ -13,8 +13,9 @@ import msgspec
 import pytest
 from worker_process import Orchestrator, WorkerProcess, items, text_of
 
-from glimpse_worker.engine.interface import Load
+from glimpse_worker.engine.interface import Counter, Load
 from glimpse_worker.engine.pulse import Pulse
+from glimpse_worker.engine.scripted_count import ScriptedCounter
 from glimpse_worker.protocol import (
     PROTOCOL_VERSION,
     BoxPart,
@@ -148,6 +149,10 @@ class Recorder:
     def load(self) -> Load:
         raise AssertionError("nobody asks")
 
+    @property
+    def counter(self) -> Counter:
+        return ScriptedCounter(lambda _: None)
+
     def submit(self, request: Generate, frames: Sequence[Frame]) -> None:  # noqa: ARG002
         self.told.append(("submit", request.key))
 
@@ -166,7 +171,7 @@ def test_a_cancel_that_overtakes_its_request_still_ends_it(socket_directory: Pat
         key = RequestKey("r1", 0)
         worker._on_control(Cancel(request="r1", attempt=0))
         for request in ("r0", "r1", "r1"):
-            worker._on_generate(decode_data(orchestrator.generate_frame("hi", request)), [])
+            worker._on_data(decode_data(orchestrator.generate_frame("hi", request)), [])
             worker._emit(Error(request=request, attempt=0, code="GENERATION_FAILED", message="over"))
         worker._transport.close(0)
         worker._transport.serve()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +19,13 @@ MAX_PATCHES = 64
 
 @dataclass(frozen=True, slots=True)
 class VideoCase:
+    """`sampled`: of a file of so many frames some are chosen, by the default or so many a second."""
+
     frames: int
     width: int
     height: int
     fps: float
+    sampled: Literal["default"] | float | None = None
 
     def pictures(self) -> npt.NDArray[np.uint8]:
         """(frames, height, width, 3): two gradients and a chessboard with hard edges, all of which move."""
@@ -52,4 +56,11 @@ CASES = {
     "odd sides, made smaller": VideoCase(4, 97, 69, fps=2),
     "a short side below a token's": VideoCase(2, 151, 19, fps=2),
     "too many pixels": VideoCase(7, 571, 113, fps=2),
+}
+
+FILES = {
+    "a file of three seconds": VideoCase(75, 61, 47, fps=25, sampled="default"),
+    "a file with few frames": VideoCase(5, 56, 84, fps=12.5, sampled="default"),
+    "a slow choice": VideoCase(90, 97, 69, fps=10, sampled=0.5),
+    "more a second than there are": VideoCase(7, 56, 56, fps=4, sampled=9.5),
 }

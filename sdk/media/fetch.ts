@@ -2,43 +2,42 @@ import http from "node:http";
 import https from "node:https";
 import type { AxiosError, AxiosResponse } from "axios";
 import { version } from "../../orchestrator/package-root.ts";
-import { MAX_MEDIA_BYTES } from "../../protocol/codec.ts";
 import { GlimpseError } from "../../protocol/errors.ts";
 import { followSignal } from "../abort.ts";
 import { type Address, checkDestination, type Resolve, resolveWithSystem } from "./destination.ts";
-import { tooLarge } from "./format.ts";
+import { type MediumKind, mediumKinds, tooLarge } from "./kind.ts";
 import { plainUrl } from "./url.ts";
 
 export interface FetchLimits {
-  /** For everything: names, all hops and the body. */
-  totalMs: number;
+  /** For everything: names, all hops and the body. Default: that of its kind. */
+  totalMs?: number | undefined;
   maxRedirects: number;
-  /** Bytes of the body, decompressed. */
-  maxBytes: number;
+  /** Bytes of the body, decompressed. Default: those of its kind. */
+  maxBytes?: number | undefined;
   resolve: Resolve;
 }
 
 export const fetchLimits: FetchLimits = {
-  totalMs: 30_000,
   maxRedirects: 5,
-  maxBytes: MAX_MEDIA_BYTES,
   resolve: resolveWithSystem,
 };
 
 /**
- * The body behind an http(s) URL. Rejects with FETCH_REFUSED, FETCH_FAILED or IMAGE_TOO_LARGE, or with the signal's
- * reason. Environment proxies are not used: behind one, the address that is reached could not be checked.
+ * The body behind an http(s) URL. Rejects with FETCH_REFUSED, FETCH_FAILED or, if it is larger than its kind may be, with
+ * that kind's code, or with the signal's reason. Environment proxies are not used: behind one, the address that is reached could not be checked.
  */
 export async function fetchBytes(
+  kind: MediumKind,
   address: string,
   allowHosts: ReadonlySet<string>,
   limits: FetchLimits,
   signal: AbortSignal,
 ): Promise<Uint8Array> {
   const { controller, release } = followSignal(signal);
-  const timer = setTimeout(() => controller.abort(outOfTime(address, limits.totalMs)), limits.totalMs);
+  const { totalMs = mediumKinds[kind].fetchMs } = limits;
+  const timer = setTimeout(() => controller.abort(outOfTime(address, totalMs)), totalMs);
   try {
-    return await followRedirects(new URL(address), allowHosts, limits, controller.signal);
+    return await followRedirects(kind, new URL(address), allowHosts, limits, controller.signal);
   } finally {
     clearTimeout(timer);
     release();
@@ -46,15 +45,17 @@ export async function fetchBytes(
 }
 
 async function followRedirects(
+  kind: MediumKind,
   start: URL,
   allowHosts: ReadonlySet<string>,
   limits: FetchLimits,
   signal: AbortSignal,
 ): Promise<Uint8Array> {
+  const { maxBytes = mediumKinds[kind].maxBytes } = limits;
   let url = start;
   for (let hop = 0; hop <= limits.maxRedirects; hop++) {
     const addresses = await checkDestination(url, allowHosts, limits.resolve, signal);
-    const response = await request(url, addresses, limits.maxBytes, signal);
+    const response = await request(kind, url, addresses, maxBytes, signal);
     if (response.status === 200) return response.data;
     url = redirectTarget(url, response);
   }
@@ -63,6 +64,7 @@ async function followRedirects(
 
 /** One GET, without redirects, to addresses that have been checked. */
 async function request(
+  kind: MediumKind,
   url: URL,
   addresses: Address[],
   maxBytes: number,
@@ -81,13 +83,13 @@ async function request(
     proxy: false,
     httpAgent: new http.Agent({ keepAlive: false }),
     httpsAgent: new https.Agent({ keepAlive: false }),
-    headers: { "User-Agent": userAgent(), Accept: "image/png, image/jpeg, image/webp, image/gif" },
+    headers: { "User-Agent": userAgent(), Accept: mediumKinds[kind].accept },
   });
   try {
     return await client.get<Buffer>(url.href, { signal, lookup: pinned(addresses) });
   } catch (error) {
     signal.throwIfAborted();
-    throw unanswered(url, error as AxiosError);
+    throw unanswered(kind, url, error as AxiosError);
   }
 }
 
@@ -98,8 +100,8 @@ function pinned(addresses: Address[]) {
 }
 
 /** The error of axios itself is not passed on as the cause: it holds the whole URL. */
-function unanswered(url: URL, { message, code }: AxiosError): GlimpseError {
-  if (message.startsWith("maxContentLength")) return tooLarge(plainUrl(url), undefined);
+function unanswered(kind: MediumKind, url: URL, { message, code }: AxiosError): GlimpseError {
+  if (message.startsWith("maxContentLength")) return tooLarge(kind, plainUrl(url), undefined);
   const reason = (message || code || "unknown").replaceAll(url.href, plainUrl(url));
   return failed(url, `no answer that can be read (${reason})`, "Check the address, or fetch it yourself.");
 }

@@ -1,18 +1,17 @@
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { MAX_MEDIA_BYTES } from "../../protocol/codec.ts";
 import { GlimpseError } from "../../protocol/errors.ts";
-import { tooLarge } from "./format.ts";
+import { type MediumKind, mediumKinds, tooLarge } from "./kind.ts";
 
 const PIPE = "it is a pipe, socket or device";
 
-/** The bytes of a regular file of at most MAX_MEDIA_BYTES. */
-export async function readPictureFile(path: string, signal: AbortSignal): Promise<Uint8Array> {
+/** The bytes of a regular file that is no larger than its kind may be. */
+export async function readMediumFile(kind: MediumKind, path: string, signal: AbortSignal): Promise<Uint8Array> {
   try {
     // Without O_NONBLOCK, opening a FIFO that nobody writes to never returns.
     const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
     try {
-      return await readRegularFile(file, path, signal);
+      return await readRegularFile(kind, file, path, signal);
     } finally {
       await file.close();
     }
@@ -22,21 +21,27 @@ export async function readPictureFile(path: string, signal: AbortSignal): Promis
   }
 }
 
-async function readRegularFile(file: FileHandle, path: string, signal: AbortSignal): Promise<Uint8Array> {
+async function readRegularFile(
+  kind: MediumKind,
+  file: FileHandle,
+  path: string,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  const { maxBytes } = mediumKinds[kind];
   const stat = await file.stat();
   if (!stat.isFile()) throw notFound(path, stat.isDirectory() ? "it is a directory" : PIPE);
-  if (stat.size > MAX_MEDIA_BYTES) throw tooLarge(path, stat.size);
-  return readToEnd(file, path, signal);
+  if (stat.size > maxBytes) throw tooLarge(kind, path, stat.size);
+  return readToEnd(kind, file, path, signal);
 }
 
 /** The size that stat gave is not relied upon: the file may grow, and /proc reports 0. */
-async function readToEnd(file: FileHandle, path: string, signal: AbortSignal): Promise<Uint8Array> {
+async function readToEnd(kind: MediumKind, file: FileHandle, path: string, signal: AbortSignal): Promise<Uint8Array> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of file.createReadStream({ autoClose: false, highWaterMark: 1024 * 1024 })) {
     signal.throwIfAborted();
     size += (chunk as Buffer).byteLength;
-    if (size > MAX_MEDIA_BYTES) throw tooLarge(path, undefined);
+    if (size > mediumKinds[kind].maxBytes) throw tooLarge(kind, path, undefined);
     chunks.push(chunk as Buffer);
   }
   return Buffer.concat(chunks, size);

@@ -1,12 +1,12 @@
 import { types } from "node:util";
-import { MAX_MEDIA_BYTES } from "../../protocol/codec.ts";
-import { GlimpseError } from "../../protocol/errors.ts";
 import { orAborted } from "../abort.ts";
 import { decodeBase64, decodeDataUrl } from "./data-url.ts";
 import { type FetchLimits, fetchBytes } from "./fetch.ts";
-import { readPictureFile } from "./file.ts";
-import { checkPicture, tooLarge } from "./format.ts";
+import { readMediumFile } from "./file.ts";
+import { checkFormat } from "./format.ts";
+import { type MediumKind, mediumKinds, tooLarge, unreadable } from "./kind.ts";
 import type { Source } from "./source.ts";
+import { readStream } from "./stream-bytes.ts";
 
 export interface ReadContext {
   allowHosts: ReadonlySet<string>;
@@ -14,35 +14,49 @@ export interface ReadContext {
   signal: AbortSignal;
 }
 
-/** The one place where the bytes of pictures enter: at most MAX_MEDIA_BYTES, and by their beginning PNG, JPEG, WebP or GIF. */
-export async function readPicture(source: Source, label: string, context: ReadContext): Promise<Uint8Array> {
-  const bytes = await readBytes(source, label, context);
-  checkPicture(bytes, label);
+/** The one place where the bytes of media enter: at most so many, and by their beginning those of `kind`. */
+export async function readMedium(
+  kind: MediumKind,
+  source: Source,
+  label: string,
+  context: ReadContext,
+): Promise<Uint8Array> {
+  const bytes = await readBytes(kind, source, label, context);
+  checkFormat(kind, bytes, label);
   return bytes;
 }
 
-async function readBytes(source: Source, label: string, context: ReadContext): Promise<Uint8Array> {
+/** `kind` says how many they may be. */
+export async function readBytes(
+  kind: MediumKind,
+  source: Source,
+  label: string,
+  context: ReadContext,
+): Promise<Uint8Array> {
+  const { signal } = context;
   switch (source.kind) {
     case "file":
-      return orAborted(readPictureFile(source.path, context.signal), context.signal);
+      return orAborted(readMediumFile(kind, source.path, signal), signal);
     case "url":
-      return fetchBytes(source.url, context.allowHosts, context.limits, context.signal);
+      return fetchBytes(kind, source.url, context.allowHosts, context.limits, signal);
     case "data-url":
-      return decodeDataUrl(source.text, label);
+      return decodeDataUrl(kind, source.text, label);
     case "base64":
-      return decodeBase64(source.text, label);
+      return decodeBase64(kind, source.text, label);
     case "bytes":
       return types.isUint8Array(source.data) ? source.data : new Uint8Array(source.data);
     case "blob":
-      return orAborted(readBlob(source.blob, label), context.signal);
+      return orAborted(readBlob(kind, source.blob, label), signal);
+    case "stream":
+      return orAborted(readStream(kind, source.stream, label), signal);
   }
 }
 
-async function readBlob(blob: Blob, label: string): Promise<Uint8Array> {
-  if (blob.size > MAX_MEDIA_BYTES) throw tooLarge(label, blob.size);
+async function readBlob(kind: MediumKind, blob: Blob, label: string): Promise<Uint8Array> {
+  if (blob.size > mediumKinds[kind].maxBytes) throw tooLarge(kind, label, blob.size);
   try {
     return new Uint8Array(await blob.arrayBuffer());
   } catch (cause) {
-    throw new GlimpseError("IMAGE_UNREADABLE", `${label}: expected a Blob that can be read, got ${cause}`, { cause });
+    throw unreadable(kind, label, "a Blob that can be read", String(cause), cause);
   }
 }

@@ -2,34 +2,49 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { types } from "node:util";
 import { GlimpseError } from "../../protocol/errors.ts";
-import { describe, invalid } from "../invalid.ts";
+import { describe, invalid, isRecord } from "../invalid.ts";
 import { formatBytes } from "./bytes.ts";
+import { type ByteStream, isByteStream } from "./stream-bytes.ts";
 import { plainUrl } from "./url.ts";
 
-/** Where the bytes of one picture come from. Making one touches neither disk nor network. */
+/** Where the bytes of one medium come from. Making one touches neither disk nor network. */
 export type Source =
   /** `path` is absolute, `name` is what the caller wrote. */
   | { readonly kind: "file"; readonly path: string; readonly name: string }
   | { readonly kind: "url"; readonly url: string }
   | { readonly kind: "data-url"; readonly text: string }
   | { readonly kind: "base64"; readonly text: string }
-  /** `owned`: a copy of ours, which nobody else can change. */
-  | { readonly kind: "bytes"; readonly data: Uint8Array | ArrayBufferLike; readonly owned: boolean }
-  | { readonly kind: "blob"; readonly blob: Blob };
+  /** `owned`: a copy of ours, which nobody else can change. `name`: where they came from, if that is known. */
+  | {
+      readonly kind: "bytes";
+      readonly data: Uint8Array | ArrayBufferLike;
+      readonly owned: boolean;
+      readonly name?: string;
+    }
+  | { readonly kind: "blob"; readonly blob: Blob }
+  | { readonly kind: "stream"; readonly stream: ByteStream };
 
-/** The property that holds the source of an ImageRef; registered, so that two copies of the package understand each other. */
-export const imageKey: unique symbol = Symbol.for("glimpse.image");
+/**
+ * The bytes of a picture, a video file or a PDF: a path, an http(s) URL, a `file:` URL or a data URL (as a string or a
+ * URL), bytes, a Blob or File, or a stream of bytes. A stream is read once, to its end, whoever uses it first.
+ */
+export type MediaSource = string | URL | Uint8Array | ArrayBuffer | Blob | ByteStream;
 
-const accepted = "a path, a URL, a data URL, a Buffer, Uint8Array, ArrayBuffer or Blob, or what image() returned";
+const accepted = "a path, a URL, a data URL, a Buffer, Uint8Array, ArrayBuffer, Blob or stream of bytes";
 
-/** `at` names the input in the error, as in `images[0]`. */
-export function toSource(value: unknown, at: string): Source {
+/** `at` names the input in the error, as in `images[0]`; `also` is what else is accepted there. */
+export function toSource(value: unknown, at: string, also = ""): Source {
   if (typeof value === "string") return fromText(value, at);
   if (value instanceof URL) return fromText(value.href, at);
   if (types.isUint8Array(value) || types.isAnyArrayBuffer(value)) return { kind: "bytes", data: value, owned: false };
   if (value instanceof Blob) return { kind: "blob", blob: value };
-  if (typeof value === "object" && value !== null && imageKey in value) return value[imageKey] as Source;
-  throw invalid(at, accepted, value);
+  if (isByteStream(value)) return { kind: "stream", stream: value };
+  throw invalid(at, `${accepted}${also}`, value);
+}
+
+/** Bytes in any form, or `{ base64 }`. */
+export function toNamedSource(value: unknown, at: string): Source {
+  return isRecord(value) && "base64" in value ? fromBase64(value["base64"], `${at}.base64`) : toSource(value, at);
 }
 
 /** base64, or a data URL, which transformers takes in the same place. */
@@ -110,6 +125,8 @@ export function sourceKey(source: Source): unknown {
       return source.data;
     case "blob":
       return source.blob;
+    case "stream":
+      return source.stream;
   }
 }
 
@@ -121,7 +138,7 @@ export function snapshot(source: Source): Source {
   return { kind: "bytes", data: copy, owned: true };
 }
 
-/** What to call the picture in a message: its path, its URL without secrets, or its place in the request. */
+/** What to call the medium in a message: its path, its URL without secrets, or its place in the request. */
 export function sourceLabel(source: Source, at: string): string {
   switch (source.kind) {
     case "file":
@@ -133,8 +150,10 @@ export function sourceLabel(source: Source, at: string): string {
     case "base64":
       return `${at} (base64, ${formatBytes(source.text.length)})`;
     case "bytes":
-      return `${at} (${source.data.constructor.name}, ${formatBytes(source.data.byteLength)})`;
+      return source.name ?? `${at} (${source.data.constructor.name}, ${formatBytes(source.data.byteLength)})`;
     case "blob":
       return `${at} (Blob, ${formatBytes(source.blob.size)})`;
+    case "stream":
+      return `${at} (stream)`;
   }
 }

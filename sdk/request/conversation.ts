@@ -1,15 +1,14 @@
 import { GlimpseError } from "../../protocol/errors.ts";
 import type { GenerateMessage, WireContent } from "../../protocol/messages.ts";
 import { describe, invalid, isRecord, refuseUnknownKeys } from "../invalid.ts";
-import { toVideo } from "../media/image.ts";
-import { fromBase64, fromPath, type Source, toSource } from "../media/source.ts";
+import { type ImageMedium, imageOf, toImage } from "../media/image.ts";
+import { MAX_PICTURES } from "../media/pages.ts";
+import { type PdfMedium, pdfOf, toPdf } from "../media/pdf.ts";
+import { fromBase64, fromPath } from "../media/source.ts";
+import { toVideo, type VideoMedium, videoOf } from "../media/video.ts";
 
-const MAX_PICTURES = 300;
-
-/** A picture or video of the request; `at` is its place in the input. */
-export type Medium =
-  | { kind: "image"; at: string; source: Source }
-  | { kind: "video"; at: string; frames: readonly Source[]; fps: number };
+/** A picture, video or PDF of the request; `at` is its place in the input. */
+export type Medium = { at: string } & (ImageMedium | VideoMedium | PdfMedium);
 
 type WireMessage = GenerateMessage["messages"][number];
 
@@ -28,14 +27,15 @@ export function readConversation(input: Record<string, unknown>): Conversation {
 }
 
 function readPrompt(input: Record<string, unknown>, media: Medium[]): WireMessage[] {
-  const { prompt, images = [], video, system } = input;
+  const { prompt, images = [], pdf, video, system } = input;
   if (prompt === undefined) throw invalid("input", "messages or prompt", undefined);
   if (!Array.isArray(images)) throw invalid("images", "an array of pictures", images);
   const content = images.map((image, index) => {
     const at = `images[${index}]`;
-    return place(media, { kind: "image", at, source: toSource(image, at) });
+    return place(media, { at, ...toImage(image, at) });
   });
-  if (video !== undefined) content.push(place(media, { kind: "video", at: "video", ...toVideo(video, "video") }));
+  if (pdf !== undefined) content.push(place(media, { at: "pdf", ...toPdf(pdf, "pdf") }));
+  if (video !== undefined) content.push(place(media, { at: "video", ...toVideo(video, "video") }));
   const turn: WireMessage = {
     role: "user",
     content: [...content, { type: "text", text: filledText(prompt, "prompt") }],
@@ -45,7 +45,7 @@ function readPrompt(input: Record<string, unknown>, media: Medium[]): WireMessag
 }
 
 function readMessages(input: Record<string, unknown>, media: Medium[]): WireMessage[] {
-  const extra = ["prompt", "images", "video", "system"].find((name) => input[name] !== undefined);
+  const extra = ["prompt", "images", "pdf", "video", "system"].find((name) => input[name] !== undefined);
   if (extra !== undefined) {
     throw new GlimpseError("INVALID_REQUEST", `input: expected messages or prompt, got messages and ${extra}`, {
       hint: `Move ${extra} into the messages, or use prompt alone.`,
@@ -79,9 +79,9 @@ function readMessage(message: unknown, at: string, media: Medium[]): WireMessage
 }
 
 function readContent(item: unknown, at: string, role: WireMessage["role"], media: Medium[]): WireContent {
-  if (!isRecord(item)) throw invalid(at, '{ type: "text" | "image" | "video", … }', item);
+  if (!isRecord(item)) throw invalid(at, '{ type: "text" | "image" | "pdf" | "video", … }', item);
   const { type } = item;
-  if (role !== "user" && (type === "image" || type === "video")) {
+  if (role !== "user" && (type === "image" || type === "pdf" || type === "video")) {
     throw invalid(`${at}.type`, `"text" in a message of the ${role}`, type, "Put it into a message of the user.");
   }
   switch (type) {
@@ -89,31 +89,41 @@ function readContent(item: unknown, at: string, role: WireMessage["role"], media
       refuseUnknownKeys(item, ["type", "text"], at);
       return { type: "text", text: anyText(item["text"], `${at}.text`) };
     case "image":
-      return place(media, { kind: "image", at, source: readImage(item, at) });
+    case "pdf":
     case "video":
-      refuseUnknownKeys(item, ["type", "video"], at);
-      return place(media, { kind: "video", at, ...toVideo(item["video"], `${at}.video`) });
+      return place(media, { at, ...readMedium(item, type, at) });
     default:
-      throw invalid(`${at}.type`, '"text", "image" or "video"', type);
+      throw invalid(`${at}.type`, '"text", "image", "pdf" or "video"', type);
   }
 }
 
-const imageFields = ["url", "image", "path", "base64"];
+const readers = {
+  image: { to: toImage, of: imageOf },
+  pdf: { to: toPdf, of: pdfOf },
+  video: { to: toVideo, of: videoOf },
+};
 
-function readImage(item: Record<string, unknown>, at: string): Source {
-  refuseUnknownKeys(item, ["type", ...imageFields], at);
-  const given = imageFields.filter((name) => item[name] !== undefined);
+/** The medium that the one field of `item` names which says where its bytes are; one of them has the name of `type`. */
+function readMedium(
+  item: Record<string, unknown>,
+  type: "image" | "pdf" | "video",
+  at: string,
+): ImageMedium | PdfMedium | VideoMedium {
+  const fields = ["url", type, "path", "base64"];
+  refuseUnknownKeys(item, ["type", ...fields], at);
+  const given = fields.filter((name) => item[name] !== undefined);
   const name = given[0];
   if (name === undefined || given.length > 1) {
     const got = given.length === 0 ? "none of them" : given.join(" and ");
-    throw new GlimpseError("INVALID_REQUEST", `${at}: expected one of ${imageFields.join(", ")}, got ${got}`);
+    throw new GlimpseError("INVALID_REQUEST", `${at}: expected one of ${fields.join(", ")}, got ${got}`);
   }
+  const { to, of } = readers[type];
   const value = item[name];
-  if (name === "base64") return fromBase64(value, `${at}.base64`);
-  if (name === "path") return fromPath(value, `${at}.path`);
-  if (name === "url" && typeof value !== "string" && !(value instanceof URL))
-    throw invalid(`${at}.url`, "a URL", value);
-  return toSource(value, `${at}.${name}`);
+  const field = `${at}.${name}`;
+  if (name === "base64") return of(fromBase64(value, field));
+  if (name === "path") return of(fromPath(value, field));
+  if (name === "url" && typeof value !== "string" && !(value instanceof URL)) throw invalid(field, "a URL", value);
+  return to(value, field);
 }
 
 function place(media: Medium[], medium: Medium): WireContent {
@@ -132,19 +142,22 @@ function filledText(value: unknown, at: string): string {
 }
 
 function checkMedia(media: readonly Medium[]): void {
-  const videos = media.filter((medium) => medium.kind === "video").length;
-  const pictures = media.length - videos;
-  if (videos > 0 && pictures > 0) {
+  const videos = media.filter(({ kind }) => kind === "video" || kind === "videoFile").length;
+  const documents = media.filter(({ kind }) => kind === "pdf").length;
+  const pictures = media.length - videos - documents;
+  if (videos > 0 && pictures + documents > 0) {
+    const others = pictures === 0 ? "a PDF" : documents === 0 ? "pictures" : "pictures and a PDF";
     throw new GlimpseError(
       "MEDIA_MIX_UNSUPPORTED",
-      `input: expected pictures or one video, got both (${pictures} and ${videos})`,
-      {
-        hint: "Ask about them in separate requests, or pass some frames of the video as pictures.",
-      },
+      `input: expected pictures and PDFs, or one video, got a video and ${others}`,
+      { hint: "Ask about them in separate requests, or pass some frames of the video as pictures." },
     );
   }
   if (videos > 1) throw tooMany("one video", videos);
-  if (pictures > MAX_PICTURES) throw tooMany(`at most ${MAX_PICTURES} pictures`, pictures);
+  // A PDF has one page at least; the worker knows how many.
+  const shown = media.reduce((sum, medium) => sum + (medium.kind === "pdf" ? (medium.pages?.length ?? 1) : 1), 0);
+  if (shown > MAX_PICTURES)
+    throw tooMany(`at most ${MAX_PICTURES} ${documents > 0 ? "pictures and pages" : "pictures"}`, shown);
 }
 
 function tooMany(expected: string, got: number): GlimpseError {

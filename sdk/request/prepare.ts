@@ -3,7 +3,8 @@ import type { GenerateMessage, WireMedia, WireOptions } from "../../protocol/mes
 import { followSignal } from "../abort.ts";
 import { invalid, isRecord, refuseUnknownKeys } from "../invalid.ts";
 import { type FetchLimits, fetchLimits } from "../media/fetch.ts";
-import { type ReadContext, readPicture } from "../media/read.ts";
+import type { MediumKind } from "../media/kind.ts";
+import { type ReadContext, readMedium } from "../media/read.ts";
 import { type Source, snapshot, sourceKey, sourceLabel } from "../media/source.ts";
 import { type Medium, readConversation } from "./conversation.ts";
 import type { GenerateInput } from "./input.ts";
@@ -24,7 +25,7 @@ export interface PrepareContext {
 export interface PreparedRequest {
   messages: GenerateMessage["messages"];
   media: WireMedia[];
-  /** The bytes of every picture and video frame, in the order of `media`. */
+  /** The bytes of every picture, video frame, video file and PDF, in the order of `media`. */
   frames: Uint8Array[];
   /** What to call each medium in a message to the caller, in the order of `media`. */
   labels: string[];
@@ -32,11 +33,11 @@ export interface PreparedRequest {
   queueTimeoutMs: number | undefined;
 }
 
-const inputNames = ["messages", "prompt", "images", "video", "system", ...optionNames];
+const inputNames = ["messages", "prompt", "images", "pdf", "video", "system", ...optionNames];
 const READS_AT_ONCE = 8;
 
 /**
- * Checks a request and reads its pictures. All of `input` is taken before this returns its promise: the caller may
+ * Checks a request and reads its media. All of `input` is taken before this returns its promise: the caller may
  * change it, and the bytes in it, at once. Rejects with a GlimpseError. `limits` is for tests.
  */
 export async function prepareRequest(
@@ -50,56 +51,61 @@ export async function prepareRequest(
   const seed = wire.seed ?? context.newSeed();
   context.onOptions?.({ seed, timeoutMs });
   const { messages, media } = readConversation(input);
-  const pictures = distinctPictures(media);
-  const frames = await readAll(pictures, { allowHosts: context.allowHosts, limits }, context.signal);
-  const bytesOf = (source: Source): Uint8Array => frames.get(sourceKey(source)) as Uint8Array;
+  const sources = distinctSources(media);
+  const bytes = await readAll(sources, { allowHosts: context.allowHosts, limits }, context.signal);
+  const framesOf = (medium: Medium): Uint8Array[] =>
+    sourcesOf(medium).map((source) => bytes.get(sourceKey(source)) as Uint8Array);
   return {
     messages,
-    media: media.map((medium) => toWire(medium, bytesOf)),
-    frames: media.flatMap(sourcesOf).map(bytesOf),
+    media: media.map((medium) => toWire(medium, framesOf(medium))),
+    frames: media.flatMap(framesOf),
     labels: media.map(labelOf),
     options: { ...wire, seed },
     queueTimeoutMs,
   };
 }
 
-interface Picture {
+interface NamedSource {
   key: unknown;
+  kind: MediumKind;
   source: Source;
   label: string;
 }
 
 /** Every source once, with the caller's bytes copied. */
-function distinctPictures(media: readonly Medium[]): Picture[] {
-  const pictures = new Map<unknown, Picture>();
+function distinctSources(media: readonly Medium[]): NamedSource[] {
+  const sources = new Map<unknown, NamedSource>();
   for (const medium of media) {
     for (const [index, source] of sourcesOf(medium).entries()) {
       const key = sourceKey(source);
-      if (pictures.has(key)) continue;
-      const at = medium.kind === "image" ? medium.at : `${medium.at}.frames[${index}]`;
-      pictures.set(key, { key, source: snapshot(source), label: sourceLabel(source, at) });
+      if (sources.has(key)) continue;
+      const at = medium.kind === "video" ? `${medium.at}.frames[${index}]` : medium.at;
+      sources.set(key, { key, kind: bytesKind[medium.kind], source: snapshot(source), label: sourceLabel(source, at) });
     }
   }
-  return [...pictures.values()];
+  return [...sources.values()];
 }
+
+/** What the bytes of a medium are to be: those of a list of frames are pictures. */
+const bytesKind = { image: "image", video: "image", videoFile: "video", pdf: "pdf" } as const;
 
 /** Whatever ends the reading first, a failure or a signal, ends all of it and is what this rejects with. */
 async function readAll(
-  pictures: readonly Picture[],
+  sources: readonly NamedSource[],
   context: Omit<ReadContext, "signal">,
   requestSignal: AbortSignal | undefined,
 ): Promise<Map<unknown, Uint8Array>> {
   const { controller, release } = followSignal(requestSignal, aborted);
   const { signal } = controller;
   const bytes = new Map<unknown, Uint8Array>();
-  const queue = pictures.values();
+  const queue = sources.values();
   const readFromQueue = async (): Promise<void> => {
-    for (const { key, source, label } of queue) {
+    for (const { key, kind, source, label } of queue) {
       signal.throwIfAborted();
-      bytes.set(key, await readPicture(source, label, { ...context, signal }));
+      bytes.set(key, await readMedium(kind, source, label, { ...context, signal }));
     }
   };
-  const readers = Array.from({ length: Math.min(READS_AT_ONCE, pictures.length) }, () =>
+  const readers = Array.from({ length: Math.min(READS_AT_ONCE, sources.length) }, () =>
     readFromQueue().catch((error: unknown) => controller.abort(error)),
   );
   await Promise.all(readers);
@@ -113,15 +119,31 @@ function aborted(signal: AbortSignal): GlimpseError {
 }
 
 function sourcesOf(medium: Medium): readonly Source[] {
-  return medium.kind === "image" ? [medium.source] : medium.frames;
+  return medium.kind === "video" ? medium.frames : [medium.source];
 }
 
 function labelOf(medium: Medium): string {
-  if (medium.kind === "image") return sourceLabel(medium.source, medium.at);
+  if (medium.kind !== "video") return sourceLabel(medium.source, medium.at);
   return `${medium.at} (video, ${medium.frames.length} frames)`;
 }
 
-function toWire(medium: Medium, bytesOf: (source: Source) => Uint8Array): WireMedia {
-  if (medium.kind === "image") return { kind: "image", bytes: bytesOf(medium.source).byteLength };
-  return { kind: "video", bytes: medium.frames.map((frame) => bytesOf(frame).byteLength), fps: medium.fps };
+function toWire(medium: Medium, frames: readonly Uint8Array[]): WireMedia {
+  const [bytes = 0] = frames.map(({ byteLength }) => byteLength);
+  const cap = medium.cap && { cap: medium.cap };
+  switch (medium.kind) {
+    case "image":
+      return { kind: "image", bytes, ...cap };
+    case "video":
+      return { kind: "video", bytes: frames.map(({ byteLength }) => byteLength), fps: medium.fps, ...cap };
+    case "videoFile": {
+      const { fps, maxFrames } = medium;
+      return { kind: "videoFile", bytes, ...(fps && { fps }), ...(maxFrames && { maxFrames }), ...cap };
+    }
+    case "pdf": {
+      const { dpi, pages } = medium;
+      return { kind: "pdf", bytes, dpi, ...(pages && { pages: [...pages] }), ...cap };
+    }
+    default:
+      return medium satisfies never;
+  }
 }

@@ -1,4 +1,6 @@
-import { type ImageSource, isVideo, type VideoRef } from "../media/image.ts";
+import type { ImageSource } from "../media/image.ts";
+import { isPdf, type PdfRef } from "../media/pdf.ts";
+import { isVideo, type VideoRef } from "../media/video.ts";
 import type { GenerateInput } from "../request/input.ts";
 import type { GenerateOptions } from "../request/options.ts";
 
@@ -16,8 +18,8 @@ export interface OcrOptions extends TaskOptions {
 
 const reading = { text: "Read all the text in this image.", markdown: "Convert this page to Markdown." };
 
-/** Reads a page: greedy, as there is one right answer. */
-export function ocr(page: ImageSource, { format = "text", ...options }: OcrOptions = {}): GenerateInput {
+/** Reads a page, or what is shown of a PDF: greedy, as there is one right answer. */
+export function ocr(page: ImageSource | PdfRef, { format = "text", ...options }: OcrOptions = {}): GenerateInput {
   return ask(page, reading[format], greedy(options));
 }
 
@@ -37,9 +39,9 @@ export function locate(picture: ImageSource, what: string, options: TaskOptions 
   return ask(picture, words, greedy(options));
 }
 
-function ask(media: ImageSource | VideoRef, words: string, options: TaskOptions): GenerateInput {
+function ask(media: ImageSource | PdfRef | VideoRef, words: string, options: TaskOptions): GenerateInput {
   const { prompt = words, thinking = false, ...rest } = options;
-  const shown = isVideo(media) ? { video: media } : { images: [media] };
+  const shown = isVideo(media) ? { video: media } : isPdf(media) ? { pdf: media } : { images: [media] };
   return { ...rest, ...shown, prompt, maxThinkingTokens: rest.maxThinkingTokens ?? (thinking ? undefined : 0) };
 }
 

@@ -1,7 +1,9 @@
+import { rename } from "node:fs/promises";
 import { join } from "node:path";
 import { execa } from "execa";
 import { describe, expect, test } from "vitest";
 import { resolvePython } from "../../orchestrator/python/resolve.ts";
+import { drawPictures } from "../e2e/pictures.ts";
 import { command, glimpse, glimpseOnTerminal, picture } from "./command.ts";
 
 const answer = "A red circle, an orange star and a blue square on a white background.";
@@ -35,12 +37,27 @@ describe("glimpse describe", () => {
     [1, ["/nowhere/picture.png", "/nowhere/other.png"], "no such file"],
     [2, [picture, "--prompt", ""], "prompt"],
     [2, [picture, "--top-p", "3"], "topP"],
+    [2, [picture, "--pages", "3-1"], "pdf.pages"],
+    [2, [picture, "--max-pixels", "0"], "maxPixels"],
     [2, [picture, "--allow-host", "127.0.0.1"], "allowHosts"],
   ])("what needs no model is said before one is loaded (exit code %i): %j", async (code, args, message) => {
     const { exitCode, stdout, stderr } = await glimpse("describe", ...args);
     expect(stderr).toContain(message);
     expect(stderr).not.toMatch(/Python|weights/);
     expect({ exitCode, stdout }).toEqual({ exitCode: code, stdout: "" });
+  });
+
+  test("a video and a PDF are told by their bytes, each with a question of its own", async () => {
+    const file = await drawPictures("draw_files.py");
+    const [clip, document] = [`${file("moving.mp4")}.png`, `${file("pages.pdf")}.txt`];
+    await Promise.all([rename(file("moving.mp4"), clip), rename(file("pages.pdf"), document)]);
+    const options = ["--json", "--temperature", "0", "--pages", "2", "--dpi", "72"];
+    const { exitCode, stdout } = await glimpse("describe", ...options, clip, document);
+    expect(stdout.split("\n").map((line) => JSON.parse(line))).toMatchObject([
+      { picture: clip, text: "The red circle moves right." },
+      { picture: document, text: "GLIMPSE" },
+    ]);
+    expect(exitCode).toBe(0);
   });
 
   test("several pictures have a heading each", async () => {

@@ -124,7 +124,7 @@ test("things in a picture, and a picture of their boxes", async () => {
 });
 
 test("video", async () => {
-  expect((await run("video")).stdout).toMatch(/^The red square turns blue\. \(4 frames, \d+ tokens\)\n$/);
+  expect((await run("video")).stdout).toMatch(/^The red square turns blue\. \(\d+ tokens of video\)\n$/);
 });
 
 test("chat, whose later turns know what was computed", async () => {

@@ -6,7 +6,7 @@ import { resolvePython } from "../../orchestrator/python/resolve.ts";
 
 /** Draws the pictures of a script beside this file; returns a function from a picture's name to its path. */
 export async function drawPictures(
-  script: "draw_pictures.py" | "draw_pages.py" = "draw_pictures.py",
+  script: "draw_pictures.py" | "draw_pages.py" | "draw_files.py" = "draw_pictures.py",
 ): Promise<(name: string) => string> {
   const directory = mkdtempSync(join(tmpdir(), "pictures-"));
   const program = join(import.meta.dirname, script);

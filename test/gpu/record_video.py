@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from video_cases import CASES, FIXTURE, QUESTION, VideoCase, recorded
+from video_cases import CASES, FILES, FIXTURE, QUESTION, VideoCase, recorded
 
 if TYPE_CHECKING:
     from transformers import AutoProcessor
@@ -41,13 +41,16 @@ def record(processor: AutoProcessor, case: VideoCase) -> dict[str, np.ndarray]:
     metadata = {
         "total_num_frames": case.frames,
         "fps": case.fps,
+        "duration": case.frames / case.fps,
         "frames_indices": list(range(case.frames)),
     }
+    chosen = {} if case.sampled in (None, "default") else {"fps": case.sampled}
     inputs = processor(
         text=[text],
         videos=[case.pictures()],
         video_metadata=[metadata],
-        do_sample_frames=False,
+        do_sample_frames=case.sampled is not None,
+        **chosen,
         return_tensors="np",
     )
     return {
@@ -67,13 +70,13 @@ def main() -> None:
     processor = AutoProcessor.from_pretrained(EMBEDDED)
     arrays = {
         f"{name}/{key}": values
-        for name, case in CASES.items()
+        for name, case in (CASES | FILES).items()
         for key, values in record(processor, case).items()
     }
     del library
     FIXTURE.parent.mkdir(exist_ok=True)
     np.savez_compressed(FIXTURE, **arrays)
-    print(f"{len(CASES)} videos in {FIXTURE.stat().st_size} bytes")
+    print(f"{len(CASES | FILES)} videos in {FIXTURE.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,26 @@ test("a request streams its tokens and ends once", async () => {
   expect(events.filter((event) => event.type === "done" || event.type === "error")).toHaveLength(1);
 });
 
+test("a count ends with the tokens of its prompt, and nothing is generated", async () => {
+  const glm = new Glimpse(transport, { allowHosts: new Set() });
+  const pdf = Buffer.from("%PDF-1.7");
+  const count = await glm.count({ prompt: "normal 20", images: [Buffer.from("\x89PNG\r\n\x1a\n", "latin1")], pdf });
+  expect(count).toMatchObject({ promptTokens: 2 + "normal 20".length, imageTokens: 2, fits: true });
+  expect(count.media.map(({ kind }) => kind)).toEqual(["image", "pdf"]);
+  expect(transport.workers()[0]?.load).toEqual({ requests: 0, tokens: 0, mediaBytes: 0 });
+});
+
+test("a count that waits is cancelled like any request, and leaves no trace", async () => {
+  const running = Array.from({ length: 4 }, () => submit(transport, "slow 2000"));
+  await Promise.all(running.map((watched) => watched.tokens(1)));
+  const glm = new Glimpse(transport, { allowHosts: new Set() });
+  await expect(glm.count({ prompt: "normal 1", timeoutMs: 20 })).rejects.toMatchObject({ code: "TIMEOUT" });
+  await expect(glm.count({ prompt: "normal 1", queueTimeoutMs: 20 })).rejects.toMatchObject({ code: "TIMEOUT" });
+  for (const { request } of running) request.cancel();
+  await Promise.all(running.map((watched) => watched.ending));
+  expect(await glm.count({ prompt: "normal 1" })).toMatchObject({ promptTokens: 8 });
+});
+
 test("requests beyond the worker's slots wait in line and hear their place", async () => {
   const running = Array.from({ length: 4 }, () => submit(transport, "slow 2000"));
   await Promise.all(running.map((watched) => watched.tokens(1)));

@@ -4,6 +4,7 @@ import { decodeControl, decodeData, encode } from "../../protocol/codec.ts";
 import {
   controlFromWorkerSchema,
   controlToWorkerSchema,
+  countSchema,
   dataFromWorkerSchema,
   generateSchema,
   startSchema,
@@ -26,7 +27,8 @@ const fromWorker = {
   control: typesOf(controlFromWorkerSchema),
   data: typesOf(dataFromWorkerSchema),
 };
-const toWorker = [...typesOf(controlToWorkerSchema), generateSchema.shape.type.value];
+const dataToWorker = { generate: generateSchema, count: countSchema };
+const toWorker = [...typesOf(controlToWorkerSchema), ...Object.keys(dataToWorker)];
 
 test("every message of the protocol has a vector", () => {
   const covered = new Set(vectors.map(([, { value }]) => value.type));
@@ -41,7 +43,7 @@ describe.each(vectors)("%s", (_, { value, encodings }) => {
     });
   } else if (toWorker.includes(value.type)) {
     test("is written in one of the accepted encodings", () => {
-      const schema = value.type === "generate" ? generateSchema : controlToWorkerSchema;
+      const schema = dataToWorker[value.type as keyof typeof dataToWorker] ?? controlToWorkerSchema;
       expect(encodings).toContain(encode(schema.parse(value)).toString("hex"));
     });
   } else {

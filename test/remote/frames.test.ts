@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { MessageReader, refuseSizes, toBytes } from "../../orchestrator/remote/frames.ts";
-import { MAX_HEADER_BYTES, MAX_MEDIA_BYTES } from "../../protocol/codec.ts";
+import { MAX_FILE_BYTES, MAX_HEADER_BYTES } from "../../protocol/codec.ts";
 import { decodeToBackground } from "../../protocol/remote.ts";
 
 const submit = (sizes: number[]) => ({
@@ -55,12 +55,8 @@ describe("the frames of a connection", () => {
       Buffer.concat([...toBytes(submit([3])), length(4)]),
       "a raw frame has 4 bytes, its header announced 3",
     ],
-    ["a picture that is too large", Buffer.concat(toBytes(submit([MAX_MEDIA_BYTES + 1]))), "a picture has"],
-    [
-      "pictures that are too large together",
-      Buffer.concat(toBytes(submit(Array(17).fill(MAX_MEDIA_BYTES)))),
-      "together",
-    ],
+    ["a medium that is too large", Buffer.concat(toBytes(submit([MAX_FILE_BYTES + 1]))), "a medium has"],
+    ["media that are too large together", Buffer.concat(toBytes(submit(Array(5).fill(MAX_FILE_BYTES)))), "together"],
   ])("refuse %s", (_name, bytes, reason) => {
     expect(() => [...reader().read(bytes)]).toThrow(
       expect.objectContaining({ code: "PROTOCOL_ERROR", message: expect.stringContaining(reason) }),
@@ -68,6 +64,6 @@ describe("the frames of a connection", () => {
   });
 
   test("of the largest request that is taken are not refused", () => {
-    expect(refuseSizes(Array(16).fill(MAX_MEDIA_BYTES))).toBeUndefined();
+    expect(refuseSizes(Array(4).fill(MAX_FILE_BYTES))).toBeUndefined();
   });
 });

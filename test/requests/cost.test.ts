@@ -72,6 +72,44 @@ describe("the estimate", () => {
     expect(mediaTokens(videoOf(...Array.from({ length: 7 }, () => headers.png)))).toBe(4 * one);
   });
 
+  const file = (medium: Submission["media"][number]) =>
+    mediaTokens(submission({ media: [medium], frames: [Buffer.alloc(1)] }));
+
+  test("of a video file grows with its bytes, up to what the model takes of any video", () => {
+    const seconds = (count: number) => file({ kind: "videoFile", bytes: count * 1_000_000 });
+    expect(seconds(20)).toBeGreaterThan(1.9 * seconds(10));
+    expect(seconds(10_000)).toBe(seconds(300));
+    expect(seconds(300)).toBeLessThanOrEqual(30_000 + 300 * 3);
+  });
+
+  test("of a video file follows the frames that are wanted", () => {
+    const medium = { kind: "videoFile", bytes: 60_000_000 } as const;
+    expect(file({ ...medium, fps: 0.25 })).toBeLessThan(file(medium));
+    expect(file({ ...medium, maxFrames: 4 })).toBe(file({ kind: "videoFile", bytes: 2_000_000 }));
+    expect(file({ ...medium, cap: { maxPixels: 28 * 28 * 10, onTooLarge: "downscale" } })).toBeLessThanOrEqual(
+      60 * (10 + 3),
+    );
+  });
+
+  test("of a PDF counts its pages, or guesses them", () => {
+    const page = 2_520 + 2;
+    expect(file({ kind: "pdf", bytes: 9, dpi: 144, pages: [4, 2, 7] })).toBe(3 * page);
+    expect(file({ kind: "pdf", bytes: 1_000_000, dpi: 144 })).toBe(10 * page);
+    expect(file({ kind: "pdf", bytes: 250_000_000, dpi: 144 })).toBe(300 * page);
+    expect(file({ kind: "pdf", bytes: 9, dpi: 72 })).toBeLessThan(page / 3);
+  });
+
+  test("of what is only counted is nothing but its bytes", () => {
+    const cost = estimateCost({ ...pictures(headers.png), count: true }, published);
+    expect(cost).toEqual({ promptTokens: 0, newTokens: 0, mediaBytes: headers.png.byteLength });
+  });
+
+  test("of a capped picture is what the cap leaves", () => {
+    const cap = { maxPixels: 28 * 28 * 20, onTooLarge: "downscale" } as const;
+    const media = [{ kind: "image", bytes: headers.png.byteLength, cap } as const];
+    expect(mediaTokens(submission({ media, frames: [headers.png] }))).toBeLessThanOrEqual(20 + 2);
+  });
+
   test("is by the worker's own numbers once one is ready", () => {
     const limits = { patchSize: 14, mergeSize: 2, temporalPatchSize: 2, minPixels: 12_544, maxPixels: 150_528 };
     const ready = { imageLimits: limits, videoLimits: limits };

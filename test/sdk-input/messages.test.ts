@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { generateSchema } from "../../protocol/messages.ts";
-import { image, video } from "../../sdk/media/image.ts";
+import { image } from "../../sdk/media/image.ts";
+import { video } from "../../sdk/media/video.ts";
 import type { GenerateInput, Message } from "../../sdk/request/input.ts";
 import { failure, pngLike, prepare, prepareUntyped, writePicture } from "./pictures.ts";
 
@@ -128,9 +129,9 @@ const mistakes: [name: string, input: unknown, message: string][] = [
   ],
   ["a picture that is none", { prompt: "?", images: [red, null] }, "images[1]: expected a path, a URL"],
   [
-    "a video file",
-    { prompt: "?", video: "a.mp4" },
-    'video: expected what video({ frames, fps }) returned, got "a.mp4"',
+    "frames that are not wrapped",
+    { prompt: "?", video: { frames: [red], fps: 2 } },
+    "video: expected what video({ frames, fps }) returned, got an object",
   ],
   ["no message", { messages: [] }, "messages: expected an array of messages, got an empty array"],
   ["a message that is a text", { messages: ["?"] }, 'messages[0]: expected { role, content }, got "?"'],
@@ -152,7 +153,7 @@ const mistakes: [name: string, input: unknown, message: string][] = [
   [
     "OpenAI's picture",
     user([{ type: "image_url", image_url: { url: "x" } }]),
-    'messages[0].content[0].type: expected "text", "image" or "video", got "image_url"',
+    'messages[0].content[0].type: expected "text", "image", "pdf" or "video", got "image_url"',
   ],
   [
     "OpenAI's detail",
@@ -189,7 +190,7 @@ const mistakes: [name: string, input: unknown, message: string][] = [
   [
     "a content that is a text",
     user(["?"]),
-    'messages[0].content[0]: expected { type: "text" | "image" | "video", … }, got "?"',
+    'messages[0].content[0]: expected { type: "text" | "image" | "pdf" | "video", … }, got "?"',
   ],
   [
     "no question",
@@ -237,9 +238,14 @@ describe("an input that nobody could answer is refused before anything is read",
     const error = await failure(prepare({ prompt: "?", images: ["no/such.png"], video: clip }));
     expect(error).toMatchObject({
       code: "MEDIA_MIX_UNSUPPORTED",
-      message: "input: expected pictures or one video, got both (1 and 1)",
+      message: "input: expected pictures and PDFs, or one video, got a video and pictures",
       hint: expect.stringContaining("separate requests"),
     });
+  });
+
+  it("a PDF beside a video", async () => {
+    const error = await failure(prepare({ prompt: "?", pdf: "no/such.pdf", video: "no/such.mp4" }));
+    expect(error).toMatchObject({ code: "MEDIA_MIX_UNSUPPORTED", message: expect.stringContaining("and a PDF") });
   });
 
   it("but 300 pictures can be asked about", async () => {

@@ -1,6 +1,7 @@
 import { getEventListeners, once } from "node:events";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { type ImageSource, video } from "../../sdk/media/image.ts";
+import type { ImageSource } from "../../sdk/media/image.ts";
+import { video } from "../../sdk/media/video.ts";
 import { failure, png, pngLike, prepare, writePicture } from "./pictures.ts";
 import { serve } from "./server.ts";
 

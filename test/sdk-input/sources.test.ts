@@ -5,7 +5,8 @@ import { pathToFileURL } from "node:url";
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
 import { MAX_MEDIA_BYTES } from "../../protocol/codec.ts";
-import { type ImageSource, image, video } from "../../sdk/media/image.ts";
+import { type ImageSource, image } from "../../sdk/media/image.ts";
+import { video } from "../../sdk/media/video.ts";
 import { failure, png, prepare, prepareUntyped, temporaryDirectory, writePicture } from "./pictures.ts";
 
 const dataUrl = `data:image/png;base64,${png.toString("base64")}`;
@@ -66,7 +67,7 @@ describe("image() and video()", () => {
     [
       "a number",
       () => image(42 as never),
-      "source: expected a path, a URL, a data URL, a Buffer, Uint8Array, ArrayBuffer or Blob, or what image() returned, got 42",
+      "source: expected a path, a URL, a data URL, a Buffer, Uint8Array, ArrayBuffer, Blob or stream of bytes, got 42",
     ],
     ["a promise", () => image(Promise.resolve(png) as never), "got a Promise"],
     ["pixels", () => image(new Uint8ClampedArray(4) as never), "got a Uint8ClampedArray"],

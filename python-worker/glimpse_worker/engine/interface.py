@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from ..protocol import DataFromWorker, Fault, Frame, Generate, Ready, RequestKey
+from ..protocol import CountTokens, DataFromWorker, Fault, Frame, Generate, Ready, RequestKey
 from .pulse import Pulse
 
 Emit = Callable[[DataFromWorker | Fault], None]
@@ -22,6 +22,19 @@ class Load(NamedTuple):
     waiting: int
 
 
+class Counter(Protocol):
+    """Counts the tokens of requests that are not to be answered. Nothing here blocks."""
+
+    def count(self, request: CountTokens, frames: Sequence[Frame]) -> None:
+        """Ends in exactly one Counted, Error or, when cancelled, Done. Never raises for a bad request."""
+
+    def cancel(self, key: RequestKey) -> None:
+        """Ignores a key that is not on board."""
+
+    def close(self) -> None:
+        """Requests on board get no ending."""
+
+
 class Engine(Protocol):
     """Runs requests. `Emit` is given at construction; an engine that exists is ready."""
 
@@ -36,6 +49,10 @@ class Engine(Protocol):
     @property
     def load(self) -> Load:
         """What is on board. Never blocks, not even while a step hangs; safe to call from any thread."""
+
+    @property
+    def counter(self) -> Counter:
+        """Works beside the engine, for the same model; constant."""
 
     def submit(self, request: Generate, frames: Sequence[Frame]) -> None:
         """Takes a request on board, with one frame per picture or video frame (counts and sizes are checked).

@@ -27,6 +27,7 @@ from ..protocol import (
     Timing,
     Usage,
 )
+from .counting import TokenCounter
 from .generation import TokenStream, generate, name_out_of_memory, settle
 from .interface import Emit, Load
 from .opening import Opened
@@ -73,6 +74,7 @@ class ReferenceEngine:
         self._model = opened.model
         self._emit = emit
         self._prompts = opened.prompts
+        self._counter = TokenCounter(opened.checkpoint, opened.prompts, emit)
         self._ready = describe(opened, engine="reference", slots=_SLOTS)
         self._devices = devices_of(opened.model)
         self._pulse = pulse_on(self._devices)
@@ -97,6 +99,10 @@ class ReferenceEngine:
         running = self._generating
         return Load(running, max(0, len(self._board) - running))
 
+    @property
+    def counter(self) -> TokenCounter:
+        return self._counter
+
     def submit(self, request: Generate, frames: Sequence[Frame]) -> None:
         run = _Run(request, frames, submitted=time.monotonic())
         with self._lock:
@@ -117,6 +123,7 @@ class ReferenceEngine:
             self._emit(_done(run, "cancelled", Usage(**_NO_TOKENS), Timing(**_NO_TIME, queue_ms=waited)))
 
     def close(self) -> None:
+        self._counter.close()
         with self._lock:
             for run in self._board.values():
                 run.cancelled.set()
@@ -188,6 +195,7 @@ class ReferenceEngine:
             stop_token_ids=self._ready.stop_token_ids,
             stop=request.options.stop or (),
             geometries=[medium.geometry for medium in prepared.media],
+            places=prepared.places,
         )
         stream = TokenStream(run.key, output, run.cancelled, self._emit, self._pulse)
         started = time.monotonic()

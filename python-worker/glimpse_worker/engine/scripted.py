@@ -31,6 +31,7 @@ from .faults import Poisoned, babble_while_loading, crash, hang, play_fault
 from .interface import Emit, Load
 from .pulse import Pulse
 from .script import STOP_TOKEN_ID
+from .scripted_count import ScriptedCounter
 from .scripted_run import CONTEXT_LENGTH, Run
 
 SLOTS = 4
@@ -80,6 +81,7 @@ class Scripted:
         self._closed = False
         self._changed = threading.Condition()
         self.ready = _ready(start, slots)
+        self.counter = ScriptedCounter(emit)
         self.pulse = Pulse()
         threading.Thread(target=self._step_until_closed, name="engine", daemon=True).start()
 

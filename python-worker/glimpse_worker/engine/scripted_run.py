@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from ..budget import new_token_budget
 from ..failure import WorkerFailure
 from ..geometry import Geometry
 from ..output import Output
 from ..protocol import (
+    ChatMessage,
     Done,
     FinishReason,
     Generate,
@@ -29,6 +31,11 @@ PICTURE = Geometry.unpadded(1000, 1000)
 """Pictures are not looked at: each counts as one token and as so many pixels."""
 
 
+def text_tokens(messages: Sequence[ChatMessage]) -> int:
+    contents = (content for message in messages for content in message.content)
+    return sum(len(encode(content.text)) for content in contents if isinstance(content, TextContent))
+
+
 class Run:
     """The state of one request; only the engine's thread steps it."""
 
@@ -41,10 +48,7 @@ class Run:
         self._request = request
         self._resumed = request.generated or ()
         self._frames = frames
-        texts = (content for message in request.messages for content in message.content)
-        self._prompt_tokens = frames + sum(
-            len(encode(text.text)) for text in texts if isinstance(text, TextContent)
-        )
+        self._prompt_tokens = frames + text_tokens(request.messages)
         self._output = Output(
             decode,
             stop_token_ids=(STOP_TOKEN_ID,),

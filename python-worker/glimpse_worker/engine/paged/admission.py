@@ -64,6 +64,7 @@ class Admission:
             stop_token_ids=self._stop_token_ids,
             stop=message.options.stop or (),
             geometries=[medium.geometry for medium in prepared.media],
+            places=prepared.places,
         )
         return Generation(message.key, sequence, shown, output, self._thinking(message))
 

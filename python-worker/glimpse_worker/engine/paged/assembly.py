@@ -9,6 +9,7 @@ import torch
 from transformers import Glm4vForConditionalGeneration
 
 from ...protocol import Progress
+from ..counting import TokenCounter
 from ..interface import Emit
 from ..opening import Opened
 from ..readiness import describe, pulse_on
@@ -115,6 +116,7 @@ def assemble(
             max_running=sizes.max_running,
             graphs=graphs,
         ),
+        TokenCounter(checkpoint, opened.prompts, emit),
         emit,
         lookahead=sizes.lookahead,
     )

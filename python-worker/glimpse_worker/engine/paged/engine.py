@@ -32,6 +32,7 @@ from ...protocol import (
     Tokens,
     TokensItem,
 )
+from ..counting import TokenCounter
 from ..generation import name_out_of_memory, settle
 from ..interface import Emit, Load
 from ..pulse import Pulse
@@ -69,6 +70,7 @@ class PagedEngine:
         scheduler: Scheduler,
         encoder: Encoder,
         runner: Runner,
+        counter: TokenCounter,
         emit: Emit,
         *,
         lookahead: int,
@@ -81,6 +83,7 @@ class PagedEngine:
         self._scheduler = scheduler
         self._encoder = encoder
         self._runner = runner
+        self._counter = counter
         self._emit = emit
         self._lookahead = lookahead
         self._board: dict[RequestKey, Request] = {}
@@ -102,6 +105,10 @@ class PagedEngine:
         running = self._scheduler.running
         return Load(running, max(0, len(self._board) - running))
 
+    @property
+    def counter(self) -> TokenCounter:
+        return self._counter
+
     def submit(self, request: Generate, frames: List[Frame]) -> None:
         taken = Request(request, frames, next(self._orders))
         self._inbox.put(Submitted(taken))
@@ -113,6 +120,7 @@ class PagedEngine:
     def close(self) -> None:
         self._inbox.put(Closed())
         self._intake.close()
+        self._counter.close()
 
     def _run(self) -> None:
         """Without this thread no request would ever end: when it breaks, the process has to leave."""
