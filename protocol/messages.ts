@@ -250,10 +250,10 @@ export const partSchema = z.discriminatedUnion("kind", [
     kind: z.literal("box"),
     image: count,
     box: z.array(z.number()).length(4),
-    /** What the model calls it, where it says so. */
-    label: z.string().min(1).optional(),
     /** Of a PDF: the number of the page, whose pixels at the `dpi` of the medium these are. */
     page: z.int().min(1).optional(),
+    /** What the model calls it, where it says so. */
+    label: z.string().min(1).optional(),
   }),
 ]);
 

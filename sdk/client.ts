@@ -90,7 +90,7 @@ export class Glimpse implements AsyncDisposable, Client {
   }
 
   /**
-   * Reads the text of a page, of several, or of what `pdf()` names, page by page: each in a request of its own, many at
+   * Reads the text of a picture, of several, or of a PDF that `pdf()` has named: each page in a request of its own, many at
    * once. `format: "markdown"` keeps headings, lists and tables. Rejects with the error of the first page that fails.
    */
   ocr(pages: OcrSource, options: OcrOptions = {}): Promise<OcrResult> {

@@ -55,12 +55,9 @@ export class Generation {
         return [];
       case "box": {
         const [left = 0, top = 0, right = 0, bottom = 0] = part.box;
-        const box: Box = {
-          image: part.image,
-          ...(part.page !== undefined && { page: part.page }),
-          box: [left, top, right, bottom],
-          ...(part.label !== undefined && { label: part.label }),
-        };
+        const { image, page, label } = part;
+        const named = { ...(page && { page }), ...(label !== undefined && { label }) };
+        const box: Box = { image, ...named, box: [left, top, right, bottom] };
         this.#boxes.push(box);
         return [{ type: "box", ...box }];
       }

@@ -4,6 +4,7 @@ import { cancelledEarly } from "../orchestrator/request.ts";
 import type { RequestEvent, SubmittedRequest, Transport } from "../orchestrator/transport.ts";
 import { GlimpseError } from "../protocol/errors.ts";
 import { onAbort } from "./abort.ts";
+import type { TokenCount } from "./count.ts";
 import { EventBuffer } from "./event-buffer.ts";
 import { Generation } from "./generation.ts";
 import { allOf, type RequestObserver } from "./observe/observer.ts";
@@ -15,6 +16,7 @@ import { type EventIterator, textsOf } from "./text-stream.ts";
 /** Whoever answers requests, as what is built on requests sees it. */
 export interface Client {
   stream(input: GenerateInput): GenerationStream;
+  count(input: GenerateInput): Promise<TokenCount>;
   workers(): WorkerInfo[];
 }
 

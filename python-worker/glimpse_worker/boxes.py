@@ -85,6 +85,7 @@ class BoxReader:
         if not self._geometries or not found:
             return []
         self.image_assumed |= len(self._geometries) > 1
-        image, page = self._places[-1]
-        to_pixels = self._geometries[-1].to_pixels
-        return [BoxPart(image=image, page=page, box=to_pixels(one.box), label=one.label) for one in found]
+        (image, page), geometry = self._places[-1], self._geometries[-1]
+        return [
+            BoxPart(image=image, page=page, box=geometry.to_pixels(one.box), label=one.label) for one in found
+        ]

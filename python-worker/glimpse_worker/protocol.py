@@ -388,10 +388,10 @@ class BoxPart(_Kind, frozen=True, tag="box"):
 
     image: Count
     box: tuple[float, float, float, float]
-    label: NonEmptyString | None = None
-    """What the model calls it, where it says so."""
     page: Positive | None = None
     """Of a PDF: the number of the page, whose pixels at the `dpi` of the medium these are."""
+    label: NonEmptyString | None = None
+    """What the model calls it, where it says so."""
 
 
 Part = ThinkingPart | TextPart | MarkupPart | BoxPart

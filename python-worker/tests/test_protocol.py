@@ -85,7 +85,7 @@ def test_the_protocol_version_and_limits_are_those_of_the_library() -> None:
 
 def test_the_worker_says_only_codes_that_the_library_knows() -> None:
     errors = set(
-        re.findall(r"^  ([A-Z_]+): \{ retryable", (ROOT / "protocol/errors.ts").read_text(), re.MULTILINE)
+        re.findall(r"^  ([A-Z_]+): \{\s+retryable", (ROOT / "protocol/errors.ts").read_text(), re.MULTILINE)
     )
     assert errors
     assert set(get_args(ErrorCode)) <= errors

@@ -5,17 +5,18 @@ import type { Content, GenerateInput, Message } from "../request/input.ts";
 import type { GenerateOptions } from "../request/options.ts";
 import type { GenerateResult } from "../result.ts";
 import type { GenerationStream } from "../stream.ts";
-import { keptMessage, plainMessage, type TurnMedia, userTurn } from "./history.ts";
+import { keptMessage, type TurnMedia, userTurn } from "./history.ts";
+import { type SavedMessage, savedMessage } from "./saved.ts";
 
 /** The options of every turn, and what has been said before. */
 export interface ChatOptions extends Omit<GenerateOptions, "signal"> {
   /** Becomes the first message. */
   system?: string | undefined;
   /** Earlier turns, as `chat.messages` or `chat.toJSON()` gave them. */
-  messages?: readonly Message[] | undefined;
+  messages?: readonly (Message | SavedMessage)[] | undefined;
 }
 
-/** Options that hold for this turn, and the pictures or the video that come before its text. */
+/** Options that hold for this turn, and the media that come before its text. */
 export type TurnOptions = GenerateOptions & TurnMedia;
 
 export type SendRequest = (input: GenerateInput, observer: RequestObserver) => GenerationStream;
@@ -80,11 +81,11 @@ export class Chat {
   }
 
   /**
-   * What `glm.chat()` needs to go on with this conversation, also in another process: pictures are paths, URLs or base64.
-   * @throws GlimpseError INVALID_REQUEST when there is a Blob or a video in it.
+   * What `glm.chat()` needs to go on with this conversation, also in another process: media are paths, URLs or base64.
+   * @throws GlimpseError INVALID_REQUEST when there is a Blob or a stream in it.
    */
   toJSON(): ChatOptions {
-    return { ...this.#options, messages: this.#messages.map(plainMessage) };
+    return { ...this.#options, messages: this.#messages.map(savedMessage) };
   }
 
   #remember(turn: Message, { text, finishReason }: GenerateResult): void {

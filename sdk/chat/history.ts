@@ -1,10 +1,9 @@
-import { types } from "node:util";
-import { GlimpseError } from "../../protocol/errors.ts";
 import { invalid } from "../invalid.ts";
-import { type ImageMedium, type ImageSource, image, isImage, toImage } from "../media/image.ts";
-import type { PdfSource } from "../media/pdf.ts";
-import type { VideoSource } from "../media/video.ts";
-import type { Content, ImageContent, Message } from "../request/input.ts";
+import { type ImageSource, image } from "../media/image.ts";
+import { type PdfSource, pdf } from "../media/pdf.ts";
+import { type VideoSource, video } from "../media/video.ts";
+import type { Content, Message } from "../request/input.ts";
+import { isSaved, restored, type SavedContent, type SavedMessage } from "./saved.ts";
 
 export interface TurnMedia {
   images?: readonly ImageSource[] | undefined;
@@ -13,84 +12,46 @@ export interface TurnMedia {
 }
 
 /** A turn of the user, as it is kept: whatever its caller does with the bytes and lists later changes nothing. */
-export function userTurn(prompt: string | readonly Content[], { images = [], pdf, video }: TurnMedia): Message {
+export function userTurn(prompt: string | readonly Content[], media: TurnMedia): Message {
+  const { images = [] } = media;
   if (!Array.isArray(images)) throw invalid("images", "an array of pictures", images);
-  const pictures: Content[] = images.map((source) => ({ type: "image", image: kept(source) }));
-  const pages: Content[] = pdf === undefined ? [] : [{ type: "pdf", pdf }];
-  const film: Content[] = video === undefined ? [] : [{ type: "video", video }];
+  const content: Content[] = images.map((source) => ({ type: "image", image: source }));
+  if (media.pdf !== undefined) content.push({ type: "pdf", pdf: media.pdf });
+  if (media.video !== undefined) content.push({ type: "video", video: media.video });
   const said: readonly Content[] = isContent(prompt) ? prompt : [{ type: "text", text: prompt }];
-  return keptMessage({ role: "user", content: [...pictures, ...pages, ...film, ...said] });
+  return keptMessage({ role: "user", content: [...content, ...said] });
 }
 
 function isContent(prompt: string | readonly Content[]): prompt is readonly Content[] {
   return Array.isArray(prompt);
 }
 
-export function keptMessage(message: Message): Message {
-  const { role, content } = message;
-  return Object.freeze({ role, content: Array.isArray(content) ? Object.freeze(content.map(keptContent)) : content });
+/** A message that nobody can change any more; one that was saved becomes one that can be sent. */
+export function keptMessage({ role, content }: Message | SavedMessage): Message {
+  if (!Array.isArray(content)) return Object.freeze({ role, content: content as string });
+  const items: readonly (Content | SavedContent)[] = content;
+  return Object.freeze({ role, content: Object.freeze(items.map(keptContent)) });
 }
 
-function keptContent(content: Content): Content {
-  if (content?.type !== "image" || !("image" in content)) return { ...content };
-  return { type: "image", image: kept(content.image) };
+function keptContent(content: Content | SavedContent): Content {
+  if (isSaved(content)) return restored(content);
+  switch (content?.type) {
+    case "image":
+      return "image" in content ? { type: "image", image: kept(image, content.image) } : { ...content };
+    case "pdf":
+      return "pdf" in content ? { type: "pdf", pdf: kept(pdf, content.pdf) } : { ...content };
+    case "video":
+      return "video" in content ? { type: "video", video: kept(video, content.video) } : { ...content };
+    default:
+      return content && { ...content };
+  }
 }
 
-/** What is no picture is left as it is: the request refuses it, and names its place. */
-function kept(source: ImageSource): ImageSource {
+/** What is no medium is left as it is: the request refuses it, and names its place. */
+function kept<Given, Ref>(name: (source: Given) => Ref, source: Given): Given | Ref {
   try {
-    return image(source);
+    return name(source);
   } catch {
     return source;
   }
-}
-
-/** The message with nothing in it that JSON cannot hold. @throws GlimpseError INVALID_REQUEST for a Blob or a video. */
-export function plainMessage({ role, content }: Message): Message {
-  return { role, content: typeof content === "string" ? content : content.map(plainContent) };
-}
-
-function plainContent(content: Content): Content {
-  switch (content.type) {
-    case "text":
-      return content;
-    case "video":
-      throw unwritable("a video", "Ask about it in a chat that is not kept.");
-    case "pdf":
-      throw unwritable("a PDF", "Ask about it in a chat that is not kept.");
-    case "image":
-      return "image" in content && isImage(content.image) ? plainImage(toImage(content.image, "image")) : content;
-    default:
-      return content satisfies never;
-  }
-}
-
-function plainImage({ source, cap }: ImageMedium): ImageContent {
-  if (cap !== undefined) throw unwritable("a picture with a cap of pixels", "Give it without one.");
-  switch (source.kind) {
-    case "file":
-      return { type: "image", path: source.path };
-    case "url":
-      return { type: "image", url: source.url };
-    case "data-url":
-      return { type: "image", url: source.text };
-    case "base64":
-      return { type: "image", base64: source.text };
-    case "bytes":
-      return { type: "image", base64: toBuffer(source.data).toString("base64") };
-    case "blob":
-      throw unwritable("a Blob", "Pass its bytes: new Uint8Array(await blob.arrayBuffer()).");
-    case "stream":
-      throw unwritable("a stream", "Pass its bytes.");
-    default:
-      return source satisfies never;
-  }
-}
-
-function toBuffer(data: Uint8Array | ArrayBufferLike): Buffer {
-  return types.isUint8Array(data) ? Buffer.from(data.buffer, data.byteOffset, data.byteLength) : Buffer.from(data);
-}
-
-function unwritable(what: string, hint: string): GlimpseError {
-  return new GlimpseError("INVALID_REQUEST", `chat: expected what JSON can hold, got ${what}`, { hint });
 }

@@ -1,7 +1,7 @@
 import type { ImageSource } from "../media/image.ts";
 import { isPdf, type PdfRef } from "../media/pdf.ts";
 import { isVideo, type VideoRef } from "../media/video.ts";
-import type { GenerateInput, PromptInput } from "../request/input.ts";
+import type { GenerateInput } from "../request/input.ts";
 import type { GenerateOptions } from "../request/options.ts";
 
 export interface TaskOptions extends GenerateOptions {
@@ -18,7 +18,7 @@ export interface OcrOptions extends TaskOptions {
 
 const reading = { text: "Read all the text in this image.", markdown: "Convert this page to Markdown." };
 
-/** Reads a page: greedy, as there is one right answer. */
+/** Reads a page, or what is shown of a PDF: greedy, as there is one right answer. */
 export function ocr(page: ImageSource | PdfRef, { format = "text", ...options }: OcrOptions = {}): GenerateInput {
   return ask(page, reading[format], greedy(options));
 }
@@ -39,14 +39,10 @@ export function locate(picture: ImageSource, what: string, options: TaskOptions 
   return ask(picture, words, greedy(options));
 }
 
-function ask(media: ImageSource | VideoRef | PdfRef, words: string, options: TaskOptions): GenerateInput {
+function ask(media: ImageSource | PdfRef | VideoRef, words: string, options: TaskOptions): GenerateInput {
   const { prompt = words, thinking = false, ...rest } = options;
-  return { ...rest, ...shown(media), prompt, maxThinkingTokens: rest.maxThinkingTokens ?? (thinking ? undefined : 0) };
-}
-
-function shown(media: ImageSource | VideoRef | PdfRef): Pick<PromptInput, "images" | "pdf" | "video"> {
-  if (isVideo(media)) return { video: media };
-  return isPdf(media) ? { pdf: media } : { images: [media] };
+  const shown = isVideo(media) ? { video: media } : isPdf(media) ? { pdf: media } : { images: [media] };
+  return { ...rest, ...shown, prompt, maxThinkingTokens: rest.maxThinkingTokens ?? (thinking ? undefined : 0) };
 }
 
 function greedy<Options extends TaskOptions>(options: Options): Options {

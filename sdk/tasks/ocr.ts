@@ -1,14 +1,12 @@
 import { makeBatch } from "../batch/batch.ts";
-import type { TokenCount } from "../count.ts";
 import type { ImageSource } from "../media/image.ts";
 import { isPdf, type PdfRef, pdf, toPdf } from "../media/pdf.ts";
-import type { GenerateInput } from "../request/input.ts";
 import type { GenerateResult } from "../result.ts";
 import type { Client } from "../stream.ts";
 import { type OcrOptions, ocr } from "./inputs.ts";
 
 export interface OcrPage {
-  /** Counted from 1; of a PDF the number of its page. */
+  /** Counted from 1: of a PDF the number that the page has there, else the place of the picture. */
   page: number;
   text: string;
   result: GenerateResult;
@@ -20,44 +18,42 @@ export interface OcrResult {
   pages: readonly OcrPage[];
 }
 
+/** Pictures of pages, or the pages of a PDF. */
 export type OcrSource = ImageSource | PdfRef | readonly ImageSource[];
 
-interface Page {
-  number: number;
-  picture: ImageSource | PdfRef;
-}
-
-/** What reading pages needs of a client. */
-export interface OcrClient extends Client {
-  count(input: GenerateInput): Promise<TokenCount>;
-}
-
 /** Reads every page in a request of its own, many at once. Rejects with the error of the first page that fails. */
-export async function readPages(client: OcrClient, source: OcrSource, options: OcrOptions): Promise<OcrResult> {
+export async function readPages(client: Client, source: OcrSource, options: OcrOptions): Promise<OcrResult> {
   const read: OcrPage[] = [];
   const { signal } = options;
-  const pages = await pagesOf(client, source, signal);
-  for await (const ending of makeBatch(client, pages, ({ picture }) => ocr(picture, options), { signal })) {
+  const pages = await pagesOf(client, source, options);
+  for await (const ending of makeBatch(client, pages, ({ shown }) => ocr(shown, options), { signal })) {
     if (!ending.ok) throw ending.error;
     const { item, result } = ending;
-    read.push({ page: item.number, text: unfenced(result.text), result });
+    read.push({ page: item.page, text: unfenced(result.text), result });
   }
   return { text: read.map(({ text }) => text).join("\n\n"), pages: read };
 }
 
-async function pagesOf(client: OcrClient, source: OcrSource, signal: AbortSignal | undefined): Promise<Page[]> {
-  if (!isPdf(source)) {
-    const pictures = isList(source) ? source : [source];
-    return pictures.map((picture, index) => ({ number: index + 1, picture }));
-  }
-  const numbers = toPdf(source, "ocr()").pages ?? (await allPages(client, source, signal));
-  return numbers.map((number) => ({ number, picture: pdf(source, { pages: [number] }) }));
+interface Page {
+  page: number;
+  shown: ImageSource | PdfRef;
 }
 
-async function allPages(client: OcrClient, source: PdfRef, signal: AbortSignal | undefined): Promise<number[]> {
-  // One page is enough to hear of how many there are.
-  const { media } = await client.count({ prompt: "", pdf: pdf(source, { pages: [1] }), signal });
-  const pages = media[0]?.kind === "pdf" ? media[0].pages : 0;
+async function pagesOf(client: Client, source: OcrSource, { signal }: OcrOptions): Promise<Page[]> {
+  if (isPdf(source)) {
+    const chosen = toPdf(source, "pages").pages ?? (await allPages(client, source, signal));
+    return chosen.map((page) => ({ page, shown: pdf(source, { pages: [page] }) }));
+  }
+  const pictures = isList(source) ? source : [source];
+  return pictures.map((shown, index) => ({ page: index + 1, shown }));
+}
+
+async function allPages(client: Client, source: PdfRef, signal: AbortSignal | undefined): Promise<number[]> {
+  // Of one page only: the whole document may be longer than a request can be.
+  const first = pdf(source, { pages: [1] });
+  const { media } = await client.count({ prompt: "?", pdf: first, signal });
+  const [counted] = media;
+  const pages = counted?.kind === "pdf" ? counted.pages : 0;
   return Array.from({ length: pages }, (_, index) => index + 1);
 }
 

@@ -1,16 +1,17 @@
 // The ready tasks and the chat, on the embedded model.
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { packageRoot } from "../../orchestrator/package-root.ts";
-import { type Glimpse, launch, tasks, video } from "../../sdk/index.ts";
+import { type Glimpse, launch, pdf, tasks, video } from "../../sdk/index.ts";
+import { drawPictures } from "./pictures.ts";
 
 const shapes = join(packageRoot, "examples", "pictures", "shapes.png");
 const receipt = join(packageRoot, "examples", "pictures", "receipt.png");
 
 let glm: Glimpse;
+let file: (name: string) => string;
 beforeAll(async () => {
-  glm = await launch();
+  [glm, file] = await Promise.all([launch(), drawPictures("draw_files.py")]);
 });
 afterAll(async () => {
   await glm.close();
@@ -33,8 +34,7 @@ describe("a ready task", () => {
   });
 
   test("says what happens in a video", async () => {
-    const frames = [readFileSync(shapes), readFileSync(shapes)];
-    expect((await glm.describe(video({ frames, fps: 2 }))).text).not.toBe("");
+    expect((await glm.describe(video(file("moving.mp4")))).text).toBe("The red circle moves right.");
   });
 
   test("reads pages, each in a request of its own", async () => {
@@ -43,6 +43,14 @@ describe("a ready task", () => {
     expect(pages[0]?.text).toMatch(/^\| Harbour \| Cafe \|\n\| --- \| --- \|\n/);
     expect(text).toBe(`${pages[0]?.text}\n\n${pages[1]?.text}`);
     expect((await glm.ocr(receipt)).text.split("\n")[0]).toBe("Harbour Cafe");
+  });
+
+  test("reads the pages of a PDF, all or those that are named", async () => {
+    const all = await glm.ocr(pdf(file("pages.pdf"), { dpi: 72 }));
+    expect(all.pages.map(({ page }) => page)).toEqual([1, 2, 3]);
+    expect(all.pages[1]?.text).toBe("GLIMPSE");
+    const some = await glm.ocr(pdf(file("pages.pdf"), { dpi: 72, pages: "2" }));
+    expect(some).toMatchObject({ text: "GLIMPSE", pages: [{ page: 2 }] });
   });
 
   test("names the page that fails", async () => {

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import type { Submission } from "../../orchestrator/transport.ts";
 import type { ChatOptions } from "../../sdk/chat/chat.ts";
+import { image, pdf, video } from "../../sdk/index.ts";
 import { client, echo, fail, type Respond, say } from "./answering-transport.ts";
 import { done } from "./memory-transport.ts";
 
@@ -105,6 +106,17 @@ test("a chat goes on from its JSON, pictures and all", async () => {
   expect(sent(last())).toEqual(["system: s", "user: <0>a", "assistant: A", "user: b"]);
   expect(last()?.options.temperature).toBe(0);
   expect(Buffer.from(transport.requests.at(-1)?.submission.frames[0] ?? [])).toEqual(pixel);
+  const named = glm.chat().send("c", { pdf: pdf("/no/such.pdf", { pages: "2-3", dpi: 100, maxPixels: 10_000 }) });
+  await expect(named.result).rejects.toMatchObject({ code: "FILE_NOT_FOUND" });
+  const messages: ChatOptions["messages"] = [
+    { role: "user", content: [{ type: "pdf", pdf: pdf("/no/such.pdf", { pages: "2-3", maxPixels: 10_000 }) }] },
+    { role: "user", content: [{ type: "video", video: video({ frames: [pixel, pixel], fps: 2 }) }] },
+    { role: "user", content: [{ type: "video", video: video("/no/such.mp4", { fps: 1, maxFrames: 9 }) }] },
+    { role: "user", content: [{ type: "image", image: image(pixel, { maxPixels: 100, onTooLarge: "refuse" }) }] },
+  ];
+  const media = glm.chat({ messages });
+  expect(glm.chat(JSON.parse(JSON.stringify(media))).toJSON()).toEqual(JSON.parse(JSON.stringify(media)));
+  expect(JSON.stringify(media)).toContain('"pages":[2,3]');
   const blob = glm.chat({ messages: [{ role: "user", content: [{ type: "image", image: new Blob([pixel]) }] }] });
   expect(() => JSON.stringify(blob)).toThrow("expected what JSON can hold, got a Blob");
 });
