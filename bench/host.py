@@ -114,6 +114,8 @@ def engine(subject: Subject, emit: Emit) -> PagedEngine:
             page_size=GPU.page_size,
             max_running=GPU.max_running,
         ),
+        # Nobody counts here.
+        cast(Any, None),
         emit,
         lookahead=GPU.lookahead,
     )

@@ -207,6 +207,18 @@ test("OpenTelemetry spans, with the names of its conventions", async () => {
   });
 });
 
+test("an invoice: its items as they are read, and the checked sum", async () => {
+  const { stdout } = await run("invoice");
+  expect(stdout.split("\n")).toEqual([
+    "  Lamp       24.50",
+    "  Cable       6.20",
+    "  Switch      3.90",
+    "  Socket      7.40",
+    "4 items from Lamp Market: 42.00",
+    "",
+  ]);
+});
+
 test("no example goes unchecked", () => {
   const source = ["examples.test.ts", "docs.test.ts"]
     .map((name) => readFileSync(join(packageRoot, "test", "docs", name), "utf8"))

@@ -93,7 +93,7 @@ describe("the engine paged", () => {
 /** Resolves when the stream has some text; it goes on. */
 async function hasBegun(stream: GenerationStream): Promise<void> {
   const events = stream[Symbol.asyncIterator]();
-  for (let texts = 0; texts < 5; ) {
+  for (let texts = 0; texts < 1; ) {
     const { value, done } = await events.next();
     if (done) throw new Error("the answer was over before it had begun");
     if (value.type === "text" || value.type === "thinking") texts += 1;
