@@ -87,6 +87,7 @@ test("every link of the pages leads to a file", () => {
     "docs/BACKGROUND.md",
     "docs/WORKERS.md",
     "docs/ERRORS.md",
+    "docs/STRUCTURED.md",
   ];
   for (const page of pages) {
     for (const [, target = ""] of read(page).matchAll(/\]\(([^)#:]+)\)/g)) {
