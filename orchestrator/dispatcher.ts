@@ -4,6 +4,9 @@ import { RequestQueue } from "./requests/queue.ts";
 import { type Candidate, route } from "./requests/route.ts";
 import type { Slot } from "./slot.ts";
 
+/** How often those that wait hear of their places at most: whoever leaves moves all of them. */
+const PLACES_EVERY_MS = 50;
+
 /** Those that wait for a worker, and which worker gets whom. */
 export class Dispatcher {
   readonly #slots: readonly Slot[];
@@ -13,6 +16,7 @@ export class Dispatcher {
   #reserved: { slot: Slot; by: Request } | undefined;
   #due = false;
   #placesDue = false;
+  #placesTold = Number.NEGATIVE_INFINITY;
 
   /** `onEmpty` is called whenever nobody waits any more. */
   constructor(slots: readonly Slot[], queueLimit: number, onEmpty: () => void) {
@@ -112,14 +116,17 @@ export class Dispatcher {
     return this.#slots.length === 1 ? [] : request.mediaKeys;
   }
 
-  /** Once per turn of the event loop, however many requests come or leave in it: each of them moves all that wait. */
   #tellPlaces(): void {
     if (this.#placesDue) return;
     this.#placesDue = true;
-    setImmediate(() => {
+    const tell = (): void => {
       this.#placesDue = false;
+      this.#placesTold = performance.now();
       let position = this.#slots.reduce((sum, slot) => sum + slot.board.size, 0);
       for (const request of this.#queue) request.moveTo(position++);
-    });
+    };
+    const waitMs = this.#placesTold + PLACES_EVERY_MS - performance.now();
+    if (waitMs > 0) setTimeout(tell, waitMs).unref();
+    else setImmediate(tell);
   }
 }

@@ -8,15 +8,21 @@ export function newTexts(count: number, characters: number): string[] {
   return Array.from({ length: count }, () => randomBytes(characters).toString("base64").slice(0, characters));
 }
 
-/** All at once, each in a loop over its events; with the seconds from the first call to the last ending. */
-export async function runBatch(
-  glm: Glimpse,
-  texts: readonly string[],
-  maxNewTokens: number,
-): Promise<{ results: GenerateResult[]; seconds: number }> {
+/** A result, and how many seconds after the first call of its batch it was there. */
+export interface Ended {
+  result: GenerateResult;
+  seconds: number;
+}
+
+/** All at once, each in a loop over its events. */
+export function runBatch(glm: Glimpse, texts: readonly string[], maxNewTokens: number): Promise<Ended[]> {
   const begun = now();
-  const results = await Promise.all(texts.map((text) => read(glm, text, maxNewTokens)));
-  return { results, seconds: (now() - begun) / 1e9 };
+  return Promise.all(
+    texts.map(async (text) => ({
+      result: await read(glm, text, maxNewTokens),
+      seconds: (now() - begun) / 1e9,
+    })),
+  );
 }
 
 async function read(glm: Glimpse, content: string, maxNewTokens: number): Promise<GenerateResult> {
@@ -27,6 +33,11 @@ async function read(glm: Glimpse, content: string, maxNewTokens: number): Promis
   throw new Error("a stream ended without a result");
 }
 
-export function tokensPerSecond({ results, seconds }: Awaited<ReturnType<typeof runBatch>>): number {
-  return results.reduce((sum, { usage }) => sum + usage.completionTokens, 0) / seconds;
+/** From the first call to the last ending. */
+export function secondsOf(ended: readonly Ended[]): number {
+  return Math.max(...ended.map(({ seconds }) => seconds));
+}
+
+export function tokensPerSecond(ended: readonly Ended[]): number {
+  return ended.reduce((sum, { result }) => sum + result.usage.completionTokens, 0) / secondsOf(ended);
 }

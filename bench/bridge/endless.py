@@ -147,8 +147,8 @@ class _Here:
 
 def load_endless(start: Start, progress: Progress, emit: Emit) -> Endless:
     """
-    `embedded` is the embedded model with its own weights, `9b` has random ones. The first process of a worker is
-    ready when all its CUDA graphs are captured; a later one as early as the shipped one.
+    `embedded` is the embedded model with its own weights, `9b` has random ones. The first process of a worker
+    is ready when all its CUDA graphs are captured; a later one as early as the shipped one.
     """
     device = choose_device(start.device)
     subject = trained() if start.model == "embedded" else random_weights("9b", device, torch.bfloat16)

@@ -121,27 +121,28 @@ class Transport:
                 self.send_control(Fault(reason="frame refused", message=str(error)))
                 self.close(EXIT_FAILED)
                 continue
-            if control is None and data is None and not self._lose_what_is_cut():
+            if control is None and data is None and self._may_wait():
                 ready = poller.poll()
                 if (self._awoken.fileno(), select.POLLIN) in ready:
                     self._awoken.recv(4096)
         return self._code
 
-    def _lose_what_is_cut(self) -> bool:
+    def _may_wait(self) -> bool:
         """
-        Whether a channel has no connection any more, which is the end. One that is being made anew is none of
-        these: without a high-water mark it takes messages all the time.
+        Whether there is nothing to receive, and both channels have a connection; ends it all if one has none
+        any more. One that is being made anew has: without a high-water mark it takes messages all the time.
         """
         with self._lock:
-            control, data = (int(it.get(zmq.EVENTS)) & zmq.POLLOUT for it in (self._control, self._data))
-        if control and data:
-            return False
-        channel, limit = ("data", MAX_MEDIA_BYTES) if control else ("control", MAX_HEADER_BYTES)
+            control, data = (int(it.get(zmq.EVENTS)) for it in (self._control, self._data))
+        if control & data & zmq.POLLOUT:
+            # To ask takes in what has come since, and the file descriptors do not tell of it any more.
+            return not (control | data) & zmq.POLLIN
+        channel, limit = ("data", MAX_MEDIA_BYTES) if control & zmq.POLLOUT else ("control", MAX_HEADER_BYTES)
         message = f"the {channel} channel was cut, as by a frame of more than {limit} bytes"
         logger.error("%s; the worker leaves", message)
         self.send_control(Fault(reason="frame refused", message=message))
         self.close(EXIT_FAILED)
-        return True
+        return False
 
     def _receive(self, dealer: Dealer) -> list[zmq.Frame] | None:
         """The frames of a message that is there."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from queue import SimpleQueue
 
+import pytest
 from worker_process import PATIENCE_S, Orchestrator
 
 from glimpse_worker.protocol import (
@@ -91,6 +93,29 @@ def test_a_reader_that_stopped_reading_data_can_still_cancel(socket_directory: P
         assert serving.control.get(timeout=PATIENCE_S) == Cancel(request="r1", attempt=0)
         serving.transport.close(0)
     serving.thread.join(PATIENCE_S)
+
+
+def test_what_comes_between_two_looks_is_heard(
+    socket_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # libzmq tells of a message once: whoever asks for anything else must see that it has come.
+    serving = Serving(socket_directory)
+    may_wait = serving.transport._may_wait
+    with closing(Orchestrator(socket_directory)) as orchestrator:
+        messages = [orchestrator.generate_frame("look")]
+
+        def after_a_message() -> bool:
+            if messages:
+                orchestrator.send("data", messages.pop())
+                time.sleep(0.1)
+            return may_wait()
+
+        monkeypatch.setattr(serving.transport, "_may_wait", after_a_message)
+        serving.thread.start()
+        request, _ = serving.generate.get(timeout=PATIENCE_S)
+        serving.transport.close(0)
+        serving.thread.join(PATIENCE_S)
+    assert request.request == "r1"
 
 
 def test_pictures_arrive_byte_for_byte(socket_directory: Path) -> None:

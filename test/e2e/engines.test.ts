@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type GenerateInput, type Glimpse, launch } from "../../sdk/index.ts";
+import { type GenerateInput, type GenerationStream, type Glimpse, launch } from "../../sdk/index.ts";
 import { drawPictures } from "./pictures.ts";
 
 let picture: (name: string) => string;
@@ -67,7 +67,42 @@ describe("the engine paged", () => {
     expect(together.tokenIds).toEqual(alone.tokenIds);
     expect((await glm.generate({ ...drawn, seed: 8 })).tokenIds).not.toEqual(alone.tokenIds);
   });
+
+  test("goes on with an answer, greedy or drawn, after the tokens of a worker that was killed", async () => {
+    const inputs: GenerateInput[] = [
+      { prompt: "Hello", temperature: 8, seed: 7, maxNewTokens: 200 },
+      { prompt: "Count from 1 to 40.", temperature: 0 },
+    ];
+    const undisturbed = await Promise.all(inputs.map((input) => glm.generate(input)));
+    const streams = inputs.map((input) => glm.stream(input));
+    await Promise.all(streams.map(hasBegun));
+    killWorker(glm);
+    const resumed = await Promise.all(streams.map(({ result }) => result));
+    for (const [index, { tokenIds, raw, text, resumed: times }] of resumed.entries()) {
+      const expected = undisturbed[index];
+      expect({ tokenIds, raw, text }).toEqual({
+        tokenIds: expected?.tokenIds,
+        raw: expected?.raw,
+        text: expected?.text,
+      });
+      expect(times).toBe(1);
+    }
+  });
 });
+
+/** Resolves when the stream has some text; it goes on. */
+async function hasBegun(stream: GenerationStream): Promise<void> {
+  const events = stream[Symbol.asyncIterator]();
+  for (let texts = 0; texts < 5; ) {
+    const { value, done } = await events.next();
+    if (done) throw new Error("the answer was over before it had begun");
+    if (value.type === "text" || value.type === "thinking") texts += 1;
+  }
+}
+
+function killWorker(glm: Glimpse): void {
+  process.kill(glm.workers()[0]?.pid as number, "SIGKILL");
+}
 
 describe("the engine reference", () => {
   let glm: Glimpse;
@@ -94,5 +129,17 @@ describe("the engine reference", () => {
       expect(text).toBe("A red circle on a white background.");
       expect(usage).toMatchObject({ cachedTokens: 0, cachedImageTokens: 0 });
     }
+  });
+
+  test("fails a drawn answer by name when its worker is killed, with what there is", async () => {
+    const stream = glm.stream({ prompt: "Hello", temperature: 8, seed: 7, maxNewTokens: 500 });
+    await hasBegun(stream);
+    killWorker(glm);
+    await expect(stream.result).rejects.toMatchObject({
+      code: "WORKER_LOST",
+      retryable: true,
+      message: expect.stringContaining("the reference engine cannot go on in the middle of a sampled answer"),
+      partial: { raw: expect.stringMatching(/./) },
+    });
   });
 });

@@ -45,7 +45,7 @@ test("a launch that is stopped for longer than a worker may be silent goes on wh
     states.push(state);
     if (state !== "loading" || states.length > 2) continue;
     process.kill(child.pid as number, "SIGSTOP");
-    await delay(600);
+    await delay(1_200);
     process.kill(child.pid as number, "SIGCONT");
   }
   expect(states).toEqual(["starting", "loading", "ready", "stopping", "stopped"]);

@@ -4,7 +4,7 @@ import { startScripted } from "./scripted.ts";
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
 const transport = await startScripted("slow", {
-  limits: { heartbeatMs: 100, loadingSilenceMs: 300, silenceMs: 300 },
+  limits: { heartbeatMs: 100, loadingSilenceMs: 800, silenceMs: 2_000 },
   onEvent: (event) => {
     if (event.type === "state") say(event.state);
   },

@@ -54,6 +54,22 @@ test("a request that waits hears its place once, however many before it leave at
   expect(placesOf(last)).toEqual([1003, 4, 0]);
 });
 
+test("a request that waits does not hear of every one that leaves before it", async () => {
+  const running = Array.from({ length: 4 }, () => submit(transport, "slow 2000"));
+  await Promise.all(running.map((watched) => watched.tokens(1)));
+  const leaving = Array.from({ length: 50 }, () => submit(transport, "normal 1"));
+  const last = submit(transport, "normal 1");
+  await last.first;
+  const since = performance.now();
+  for (const { request } of leaving) {
+    request.cancel();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(placesOf(last).length).toBeLessThanOrEqual(2 + (performance.now() - since) / 50);
+  for (const { request } of running) request.cancel();
+  await Promise.all([...running, ...leaving, last].map((watched) => watched.ending));
+});
+
 test("320 requests run at once, a thousand wait, and every one gets all of its tokens", async () => {
   const wide = await startScripted("normal", { slots: 320 });
   const running = Array.from({ length: 320 }, () => submit(wide, "slow 2000"));

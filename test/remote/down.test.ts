@@ -28,7 +28,7 @@ async function withoutWaiting<Value>(work: () => Promise<Value>): Promise<Value>
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   const result = work();
   result.catch(() => {});
-  await vi.waitUntil(() => vi.getTimerCount() > 0);
+  await vi.waitUntil(() => vi.getTimerCount() > 0, { timeout: 30_000 });
   vi.advanceTimersByTime(10_000);
   return result;
 }

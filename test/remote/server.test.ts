@@ -210,7 +210,7 @@ describe("what a client knows of the workers", () => {
     server.publish({ type: "state", worker: "worker-0", generation: 2, state: "waiting" });
     await raw.until(({ type }) => type === "workers");
     raw.socket.destroy();
-    await vi.waitUntil(() => client.workers()[0]?.state === "waiting");
+    await vi.waitUntil(() => client.workers()[0]?.state === "waiting", { timeout: 30_000 });
     expect(client.workers()).toEqual([lost]);
   });
 
@@ -355,7 +355,7 @@ describe("a client that does not read", () => {
       const id = `r${request}`;
       greedy.send({ ...submission(id), id: undefined, frames: undefined, type: "submit", request: id });
     }
-    await vi.waitUntil(() => toGreedy?.isPaused());
+    await vi.waitUntil(() => toGreedy?.isPaused(), { timeout: 30_000 });
     expect(transport.requests.size).toBeLessThan(REQUESTS);
     greedy.socket.resume();
     await greedy.until((message) => message.type === "event" && message.request === `r${REQUESTS - 1}`);

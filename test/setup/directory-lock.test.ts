@@ -56,7 +56,7 @@ describe("a lock", () => {
         letGo = resolve;
       });
     });
-    await vi.waitFor(() => expect(order).toEqual(["first"]));
+    await vi.waitFor(() => expect(order).toEqual(["first"]), { timeout: 30_000 });
     const onWait = vi.fn(() => letGo());
     await withLock(path, { onWait }, async () => void order.push("second"));
     await first;
