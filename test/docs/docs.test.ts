@@ -96,6 +96,7 @@ test("every link of the pages leads to a file", () => {
     "docs/MEDIA.md",
     "docs/SDK.md",
     "docs/ERRORS.md",
+    "docs/STRUCTURED.md",
   ];
   for (const page of pages) {
     for (const [, target = ""] of read(page).matchAll(/\]\(([^)#:]+)\)/g)) {
