@@ -1,19 +1,24 @@
 import { GlimpseError } from "../protocol/errors.ts";
-import type { CrashReport, LossCause } from "./events.ts";
-import { describeExit, type ExitReason } from "./exit-reason.ts";
+import type { CrashReport } from "./events.ts";
+import { describeExit } from "./exit-reason.ts";
 
 /** The worker's exit code when a package is missing without which it cannot even speak. */
 const EXIT_PACKAGES_MISSING = 78;
 
-/** Cause and exit in one sentence, to follow nothing. `words` is what it said of it, if it said anything. */
-export function describeLoss(worker: string, cause: LossCause, exit: ExitReason, words: string | undefined): string {
+interface Loss extends Pick<CrashReport, "cause" | "exit" | "state"> {
+  /** What it said of it, if it said anything. */
+  words: string | undefined;
+}
+
+/** What happened, in one sentence that stands alone. */
+export function describeLoss(worker: string, { cause, exit, state, words }: Loss): string {
   switch (cause) {
     case "exited":
       return `the worker ${worker} ${describeExit(exit)}`;
     case "gave up":
       return `the worker ${worker} left: ${words ?? describeExit(exit)}`;
     case "hung":
-      return `the worker ${worker} hung in a step and was ended`;
+      return `the worker ${worker} hung ${state === "loading" ? "while it loaded" : "in a step"} and was ended`;
     case "silent":
       return `nothing was heard of the worker ${worker} and it was ended`;
     case "babbled":

@@ -43,7 +43,7 @@ export class Pool implements Transport {
             onData: (from, message) => this.#onData(from, message),
             onRoom: () => this.#dispatcher.dispatchSoon(),
             onLost: (requests, report) => this.#onLost(requests, report),
-            onFailed: (_, error) => this.#onFailed(error),
+            onFailed: (error) => this.#onFailed(error),
           },
         ),
     );

@@ -2,6 +2,7 @@ import { GlimpseError } from "../protocol/errors.ts";
 import type { ControlFromWorker, DataFromWorker, HeartbeatMessage, ReadyMessage } from "../protocol/messages.ts";
 import { Board } from "./board.ts";
 import { cannotStart, describeLoss } from "./crash-report.ts";
+import { Deferred } from "./deferred.ts";
 import type { Placement } from "./devices/place.ts";
 import type { CrashReport, LossCause, WorkerEvent, WorkerInfo, WorkerStateName } from "./events.ts";
 import type { ExitReason } from "./exit-reason.ts";
@@ -40,7 +41,7 @@ export interface SlotListener {
   /** Requests that were on board of a worker that is no more. */
   onLost(requests: readonly Request[], report: CrashReport): void;
   /** No further process is started. */
-  onFailed(slot: Slot, error: GlimpseError): void;
+  onFailed(error: GlimpseError): void;
 }
 
 /** A place for one worker: holds its process, replaces it, and knows what is on board. */
@@ -62,7 +63,7 @@ export class Slot {
   /** What the present worker said of its end, or what was found in what it sent. */
   #said: GlimpseError | undefined;
   #lastReport: CrashReport | undefined;
-  readonly #awaitingReady: PromiseWithResolvers[] = [];
+  readonly #awaitingReady: Deferred<void>[] = [];
 
   constructor(options: SlotOptions, listener: SlotListener) {
     this.id = options.id;
@@ -97,7 +98,7 @@ export class Slot {
     const worker = await this.#spawning?.catch(() => undefined);
     await worker?.letLeave();
     const closed = new GlimpseError("DISPOSED", "the client was closed");
-    for (const { reject } of this.#awaitingReady.splice(0)) reject(closed);
+    for (const ready of this.#awaitingReady.splice(0)) ready.reject(closed);
   }
 
   get state(): WorkerStateName {
@@ -157,9 +158,9 @@ export class Slot {
   }
 
   #nextReady(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#awaitingReady.push({ resolve, reject });
-    });
+    const ready = new Deferred<void>();
+    this.#awaitingReady.push(ready);
+    return ready.promise;
   }
 
   #tell(event: SupervisorEvent): void {
@@ -292,7 +293,7 @@ export class Slot {
     if (this.state !== "loading") return;
     this.#ready = message;
     this.#tell({ type: "ready", stepMs: stepLimit(this.#options.limits, message.device.kind) });
-    for (const { resolve } of this.#awaitingReady.splice(0)) resolve();
+    for (const ready of this.#awaitingReady.splice(0)) ready.resolve();
   }
 
   #lose(cause: LossCause, was: WorkerStateName): void {
@@ -311,7 +312,7 @@ export class Slot {
       pid: this.#worker?.pid,
       cause,
       exit,
-      message: describeLoss(this.id, cause, exit, this.#said?.message),
+      message: describeLoss(this.id, { cause, exit, state, words: this.#said?.message }),
       state,
       stderr: this.#worker?.stderrTail() ?? [],
       stacks: this.#worker?.stacks(),
@@ -333,14 +334,9 @@ export class Slot {
   #giveUp(): void {
     const report = this.#lastReport ?? this.#report("exited", "starting");
     this.#said = cannotStart(report, this.#options.python, this.#said);
-    for (const { reject } of this.#awaitingReady.splice(0)) reject(this.#said);
-    this.#listener.onFailed(this, this.#said);
+    for (const ready of this.#awaitingReady.splice(0)) ready.reject(this.#said);
+    this.#listener.onFailed(this.#said);
   }
-}
-
-interface PromiseWithResolvers {
-  resolve: () => void;
-  reject: (error: unknown) => void;
 }
 
 function withoutType({ type: _, ...heartbeat }: HeartbeatMessage): Omit<HeartbeatMessage, "type"> {

@@ -1,9 +1,9 @@
 import { existsSync, watch } from "node:fs";
 import { GlimpseError } from "../../protocol/errors.ts";
 import type { LaunchSummary } from "../../protocol/remote.ts";
+import { Deferred } from "../deferred.ts";
 import type { WorkerEvent } from "../events.ts";
 import { version } from "../package-root.ts";
-import { Deferred } from "../remote/deferred.ts";
 import { RemoteServer } from "../remote/server.ts";
 import type { Transport } from "../transport.ts";
 import { type Binding, bind } from "./binding.ts";

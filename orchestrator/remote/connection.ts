@@ -1,7 +1,7 @@
 import { connect, type Socket } from "node:net";
 import { GlimpseError } from "../../protocol/errors.ts";
 import { decodeFromBackground, type FromBackground, type ToBackground } from "../../protocol/remote.ts";
-import { Deferred } from "./deferred.ts";
+import { Deferred } from "../deferred.ts";
 import { MessageReader, toBytes } from "./frames.ts";
 
 export interface ConnectionListener {

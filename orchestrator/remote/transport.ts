@@ -1,11 +1,11 @@
 import type { Socket } from "node:net";
 import { GlimpseError } from "../../protocol/errors.ts";
 import { type FromBackground, REMOTE_PROTOCOL_VERSION, type Welcome } from "../../protocol/remote.ts";
+import { Deferred } from "../deferred.ts";
 import type { WorkerEvent, WorkerInfo } from "../events.ts";
 import { version } from "../package-root.ts";
 import { isEnding, type RequestEvent, type Submission, type SubmittedRequest, type Transport } from "../transport.ts";
 import { Connection, connectTo } from "./connection.ts";
-import { Deferred } from "./deferred.ts";
 import { frameSizes, refuseSizes, toBytes } from "./frames.ts";
 import { toError, toRequestEvent } from "./wire-events.ts";
 
