@@ -414,8 +414,8 @@ def test_a_failed_start_says_why_and_leaves(spawn: Spawn) -> None:
 
 
 def test_a_crash_while_loading_is_a_death_by_signal(spawn: Spawn) -> None:
-    # Its hello may die with it: libzmq had no time to send it.
     worker = spawn(load="crash")
+    worker.expect(Hello)
     assert worker.exit_code() == -signal.SIGSEGV
 
 

@@ -32,7 +32,7 @@ from .interface import Emit, Load
 from .pulse import Pulse
 from .script import STOP_TOKEN_ID
 from .scripted_count import ScriptedCounter
-from .scripted_run import CONTEXT_LENGTH, Run
+from .scripted_run import CONTEXT_LENGTH, FAULT_PAUSE_S, Run
 
 SLOTS = 4
 """Unless the start line asks for another number."""
@@ -61,6 +61,7 @@ def load_scripted(start: Start, choice: ScriptedEngine, progress: Progress, emit
                 "Ask for another way of loading.",
             )
         case "crash":
+            time.sleep(FAULT_PAUSE_S)
             crash()
         case "babble":
             babble_while_loading(progress)

@@ -26,7 +26,7 @@ from .script import STOP_TOKEN_ID, Script, ScriptedFault, decode, encode, read_s
 
 CONTEXT_LENGTH = 65_536
 FAULT_PAUSE_S = 0.05
-"""Before a fault, so that the tokens before it are on their way."""
+"""Before a fault, so that what was said before it is on its way."""
 PICTURE = Geometry.unpadded(1000, 1000)
 """Pictures are not looked at: each counts as one token and as so many pixels."""
 
