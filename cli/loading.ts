@@ -11,7 +11,7 @@ const titles = {
 
 /**
  * Shows how far a launch is: of several workers the one that loads its weights first stands for all. Losses are shown as
- * they come; log lines of the workers with GLIMPSE_DEBUG only.
+ * they come, but for those while it loads, which end the launch with the same words; log lines of the workers with GLIMPSE_DEBUG only.
  */
 export function showLoading(display: ProgressDisplay): (event: WorkerEvent) => void {
   let stage: string | undefined;
@@ -29,6 +29,7 @@ export function showLoading(display: ProgressDisplay): (event: WorkerEvent) => v
         return event.state === "ready" ? display.clear() : undefined;
       case "lost":
         display.clear();
+        if (event.report.state === "starting" || event.report.state === "loading") return;
         return print(process.stderr, `${event.report.message}\n`);
       case "memory held": {
         const pids = event.processes.join(", ");

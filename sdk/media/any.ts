@@ -1,4 +1,4 @@
-import { kindOf } from "./format.ts";
+import { checkFormat, kindOf } from "./format.ts";
 import { type ImageRef, imageOf, imageRef } from "./image.ts";
 import { type PdfRef, pdfOf, pdfRef } from "./pdf.ts";
 import { type ReadContext, readBytes } from "./read.ts";
@@ -10,7 +10,10 @@ export type AnyMedium =
   | { kind: "video"; video: VideoRef }
   | { kind: "pdf"; pdf: PdfRef };
 
-/** Reads what is behind a path or URL, and tells by the bytes what it is; a picture, if they are none of the kinds. */
+/** What the message about bytes of no kind says. */
+const anyKind = "a PNG, JPEG, WebP or GIF, of an MP4, WebM or other video, or of a PDF";
+
+/** Reads what is behind a path or URL, and tells by the bytes what it is. Rejects with IMAGE_UNREADABLE for none of the kinds. */
 export async function readAny(address: string, context: ReadContext): Promise<AnyMedium> {
   const named = toSource(address, "input");
   const name = sourceLabel(named, "input");
@@ -23,6 +26,7 @@ export async function readAny(address: string, context: ReadContext): Promise<An
     case "pdf":
       return { kind: "pdf", pdf: pdfRef(pdfOf(source)) };
     default:
+      checkFormat("image", data, name, anyKind);
       return { kind: "image", image: imageRef(imageOf(source)) };
   }
 }

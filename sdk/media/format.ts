@@ -1,9 +1,17 @@
 import { GlimpseError } from "../../protocol/errors.ts";
 import { type MediumKind, mediumKinds, tooLarge } from "./kind.ts";
 
-/** Refuses bytes that are too many, or that do not begin as those of a medium of this kind do. */
-export function checkFormat(kind: MediumKind, bytes: Uint8Array, label: string): void {
-  const { maxBytes, unreadable, formats: expected } = mediumKinds[kind];
+/**
+ * Refuses bytes that are too many, or that do not begin as those of a medium of this kind do; `expected` says what would
+ * have done, where that is more than this kind.
+ */
+export function checkFormat(
+  kind: MediumKind,
+  bytes: Uint8Array,
+  label: string,
+  expected = mediumKinds[kind].formats,
+): void {
+  const { maxBytes, unreadable } = mediumKinds[kind];
   if (bytes.byteLength > maxBytes) throw tooLarge(kind, label, bytes.byteLength);
   const head = headOf(bytes);
   const found = formats.find((format) => format.test(head));
