@@ -1,5 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { checkPackage, createPackageFromTarballData } from "@arethetypeswrong/core";
 import { execa } from "execa";
@@ -8,23 +7,20 @@ import { formatMessage } from "publint/utils";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { packageRoot } from "../orchestrator/package-root.ts";
+import { packedProject } from "./packed-project.ts";
 
 /** An empty project that has installed the packed package, and is no checkout. */
 let project: string;
 /** The package as it would be published. */
 let tarball: string;
 
+let remove: () => void;
+
 beforeAll(async () => {
-  project = mkdtempSync(join(tmpdir(), "glimpse-project-"));
-  const packed = await execa("npm", ["pack", "--pack-destination", project], { cwd: packageRoot });
-  // The build prints before it.
-  const filename = packed.stdout.trim().split("\n").at(-1) ?? "";
-  tarball = join(project, filename);
-  writeFileSync(join(project, "package.json"), JSON.stringify({ name: "a-project", private: true, type: "module" }));
-  await execa("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", `./${filename}`], { cwd: project });
+  ({ directory: project, tarball, remove } = await packedProject());
 }, 180_000);
 
-afterAll(() => rmSync(project, { recursive: true, force: true }));
+afterAll(() => remove());
 
 /** Without the environment that a checkout or an earlier set-up of this user may have. */
 function inProject(command: string, args: string[]) {
@@ -59,6 +55,12 @@ describe("the package, installed in an empty project", () => {
     const { stdout, stderr } = await inProject(process.execPath, ["--input-type=module", "--eval", code]);
     expect(stderr).toBe("");
     expect(stdout).toBe("function,function,function,function");
+  });
+
+  test("has the AI SDK's provider under a name of its own", async () => {
+    const code = 'import { createGlimpse } from "glimpse/ai-sdk"; console.log(typeof createGlimpse);';
+    const { stdout, stderr } = await inProject(process.execPath, ["--input-type=module", "--eval", code]);
+    expect({ stdout, stderr }).toEqual({ stdout: "function", stderr: "" });
   });
 
   test("can be loaded with require(), too", async () => {

@@ -22,12 +22,16 @@ interface Entry {
 
 export function renderApi(): string {
   const entries = readExports(join(packageRoot, "sdk", "index.ts"));
-  const parts = sections.flatMap((section) => {
-    const own = entries.filter((entry) => entry.section === section);
-    return [`## ${section}`, ...own.map(({ name, code }) => `### ${name}\n\n\`\`\`ts\n${code}\n\`\`\``)];
-  });
+  const parts = sections.flatMap((section) => [`## ${section}`, ...rendered(entries, section)]);
+  const provider = readExports(join(packageRoot, "sdk", "ai-sdk", "index.ts"));
+  const ofProvider = ["## glimpse/ai-sdk", ...sections.flatMap((section) => rendered(provider, section))];
   const head = "# The API\n\nMade from the sources by `npx tsx test/docs/api-reference.ts`; a test keeps it current.";
-  return `${[head, ...parts].join("\n\n")}\n`;
+  return `${[head, ...parts, ...ofProvider].join("\n\n")}\n`;
+}
+
+function rendered(entries: readonly Entry[], section: Section): string[] {
+  const own = entries.filter((entry) => entry.section === section);
+  return own.map(({ name, code }) => `### ${name}\n\n\`\`\`ts\n${code}\n\`\`\``);
 }
 
 function readExports(path: string): Entry[] {

@@ -91,6 +91,7 @@ test("every link of the pages leads to a file", () => {
     "docs/ARCHITECTURE.md",
     "docs/BACKGROUND.md",
     "docs/WORKERS.md",
+    "docs/AI-SDK.md",
     "docs/API.md",
     "docs/CLIENTS.md",
     "docs/MEDIA.md",

@@ -161,6 +161,17 @@ test("cancel", async () => {
   ]);
 });
 
+test("the AI SDK", async () => {
+  const { stdout, stderr } = await run("ai-sdk");
+  expect(stderr).toBe("I see 3 shapes.");
+  expect(stdout.split("\n")).toEqual([
+    sentence,
+    "28 tokens, of which 8 of thinking",
+    "4 items from Lamp Market: 42.00",
+    "",
+  ]);
+});
+
 test("OpenTelemetry spans, with the names of its conventions", async () => {
   const spans: { name: string; attributes: Attributes; events: string[]; status: unknown; ended: boolean }[] = [];
   const startSpan = (name: string, options: SpanOptions = {}): Span => {
