@@ -94,7 +94,7 @@ export class Glimpse implements AsyncDisposable, Client {
    * once. `format: "markdown"` keeps headings, lists and tables. Rejects with the error of the first page that fails.
    */
   ocr(pages: OcrSource, options: OcrOptions = {}): Promise<OcrResult> {
-    return readPages(this, pages, options);
+    return readPages({ client: this, allowHosts: this.#allowHosts }, pages, options);
   }
 
   /** One sentence about a picture or a video, as `text`. */

@@ -1,6 +1,11 @@
+import { GlimpseError } from "../../protocol/errors.ts";
+import { followSignal } from "../abort.ts";
 import { makeBatch } from "../batch/batch.ts";
+import { fetchLimits } from "../media/fetch.ts";
 import type { ImageSource } from "../media/image.ts";
-import { isPdf, type PdfRef, pdf, toPdf } from "../media/pdf.ts";
+import { isPdf, type PdfRef, pdf, pdfRef, toPdf } from "../media/pdf.ts";
+import { readMedium } from "../media/read.ts";
+import { sourceLabel } from "../media/source.ts";
 import type { GenerateResult } from "../result.ts";
 import type { Client } from "../stream.ts";
 import { type OcrOptions, ocr } from "./inputs.ts";
@@ -21,12 +26,18 @@ export interface OcrResult {
 /** Pictures of pages, or the pages of a PDF. */
 export type OcrSource = ImageSource | PdfRef | readonly ImageSource[];
 
+export interface OcrContext {
+  client: Client;
+  /** The private hosts that a document's URL may lead to. */
+  allowHosts: ReadonlySet<string>;
+}
+
 /** Reads every page in a request of its own, many at once. Rejects with the error of the first page that fails. */
-export async function readPages(client: Client, source: OcrSource, options: OcrOptions): Promise<OcrResult> {
+export async function readPages(context: OcrContext, source: OcrSource, options: OcrOptions): Promise<OcrResult> {
   const read: OcrPage[] = [];
   const { signal } = options;
-  const pages = await pagesOf(client, source, options);
-  for await (const ending of makeBatch(client, pages, ({ shown }) => ocr(shown, options), { signal })) {
+  const pages = await pagesOf(context, source, options);
+  for await (const ending of makeBatch(context.client, pages, ({ shown }) => ocr(shown, options), { signal })) {
     if (!ending.ok) throw ending.error;
     const { item, result } = ending;
     read.push({ page: item.page, text: unfenced(result.text), result });
@@ -39,18 +50,42 @@ interface Page {
   shown: ImageSource | PdfRef;
 }
 
-async function pagesOf(client: Client, source: OcrSource, { signal }: OcrOptions): Promise<Page[]> {
+async function pagesOf(context: OcrContext, source: OcrSource, { signal }: OcrOptions): Promise<Page[]> {
   if (isPdf(source)) {
-    const chosen = toPdf(source, "pages").pages ?? (await allPages(client, source, signal));
-    return chosen.map((page) => ({ page, shown: pdf(source, { pages: [page] }) }));
+    const document = await withBytes(source, context.allowHosts, signal);
+    const chosen = toPdf(document, "pages").pages ?? (await allPages(context.client, document, signal));
+    return chosen.map((page) => ({ page, shown: pdf(document, { pages: [page] }) }));
   }
   const pictures = isList(source) ? source : [source];
   return pictures.map((shown, index) => ({ page: index + 1, shown }));
 }
 
-async function allPages(client: Client, source: PdfRef, signal: AbortSignal | undefined): Promise<number[]> {
+/** The document as bytes: they are read or fetched once, and all pages share them. */
+async function withBytes(
+  document: PdfRef,
+  allowHosts: ReadonlySet<string>,
+  signal: AbortSignal | undefined,
+): Promise<PdfRef> {
+  const medium = toPdf(document, "pages");
+  const name = sourceLabel(medium.source, "pages");
+  // Anything else than a signal is refused with the other options.
+  const { controller, release } = followSignal(signal instanceof AbortSignal ? signal : undefined, aborted);
+  try {
+    const context = { allowHosts, limits: fetchLimits, signal: controller.signal };
+    const data = await readMedium("pdf", medium.source, name, context);
+    return pdfRef({ ...medium, source: { kind: "bytes", data, owned: true, name } });
+  } finally {
+    release();
+  }
+}
+
+function aborted(signal: AbortSignal): GlimpseError {
+  return new GlimpseError("ABORTED", "ocr() was aborted by its signal", { cause: signal.reason });
+}
+
+async function allPages(client: Client, document: PdfRef, signal: AbortSignal | undefined): Promise<number[]> {
   // Of one page only: the whole document may be longer than a request can be.
-  const first = pdf(source, { pages: [1] });
+  const first = pdf(document, { pages: [1] });
   const { media } = await client.count({ prompt: "?", pdf: first, signal });
   const [counted] = media;
   const pages = counted?.kind === "pdf" ? counted.pages : 0;

@@ -1,4 +1,5 @@
 // The ready tasks and the chat, on the embedded model.
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { packageRoot } from "../../orchestrator/package-root.ts";
@@ -51,6 +52,22 @@ describe("a ready task", () => {
     expect(all.pages[1]?.text).toBe("GLIMPSE");
     const some = await glm.ocr(pdf(file("pages.pdf"), { dpi: 72, pages: "2" }));
     expect(some).toMatchObject({ text: "GLIMPSE", pages: [{ page: 2 }] });
+  });
+
+  test("reads a PDF's bytes once for all of its pages, and not at all for a signal that has fired", async () => {
+    let reads = 0;
+    class Counted extends Blob {
+      override arrayBuffer(): Promise<ArrayBuffer> {
+        reads += 1;
+        return super.arrayBuffer();
+      }
+    }
+    const document = pdf(new Counted([readFileSync(file("pages.pdf"))]), { dpi: 72 });
+    expect((await glm.ocr(document)).pages).toHaveLength(3);
+    expect(reads).toBe(1);
+    const signal = AbortSignal.abort("enough");
+    await expect(glm.ocr(document, { signal })).rejects.toMatchObject({ code: "ABORTED", cause: "enough" });
+    await expect(glm.ocr(pdf("/no/such.pdf"))).rejects.toMatchObject({ code: "FILE_NOT_FOUND" });
   });
 
   test("names the page that fails", async () => {
