@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from neighbours import merged
 
 from glimpse_worker.boxes import BoxReader
 from glimpse_worker.geometry import Geometry
@@ -29,17 +30,6 @@ def parse(
         parts += parser.drain()
     parser.end()
     return merged([*parts, *parser.drain()]), parser
-
-
-def merged(parts: Sequence[Part]) -> list[Part]:
-    out: list[Part] = []
-    for part in parts:
-        last = out[-1] if out else None
-        if not isinstance(part, BoxPart) and last is not None and isinstance(last, type(part)):
-            out[-1] = type(part)(last.text + part.text)
-        else:
-            out.append(part)
-    return out
 
 
 def joined(parts: Sequence[Part], *kinds: type[Part]) -> str:
