@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from neighbours import merged
+from neighbours import edges_of, merged
 
 from glimpse_worker.engine.script import STOP_TOKEN_ID, decode, encode
 from glimpse_worker.geometry import Geometry
@@ -142,7 +142,8 @@ WRITTEN = st.sampled_from(
         *sorted(TAGS),
         "<|user|>",
         *("<", "</", "<thi", "nk>", "<|begin_of_"),
-        *(" ", "\n\n", "a", "EN", "D", "é", "🙂", "日本"),
+        *(" ", "\n\n", "a", "END", "EN", "D", "é", "🙂", "日本"),
+        "<|begin_of_box|>[10,20,500,999]<|end_of_box|>",
         *("[10,20,500,999]", "(1,2),(3,4)", '{"bbox_2d": [1,2,3,4], "label": "é"}', '{"bbox_2d": ', "}"),
     ]
 )
@@ -155,6 +156,7 @@ IDS = st.lists(
 ).map(lambda pieces: [token for piece in pieces for token in piece])
 
 
+@settings(max_examples=500)
 @given(
     ids=IDS,
     stop=st.lists(st.sampled_from(["a", "\n\n", "END", "🙂", "<"]), max_size=2),
@@ -168,8 +170,8 @@ def test_replaying_the_ids_gives_the_same_however_they_were_cut(
     expected = whole.push(ids) + whole.finish()
     assert raw(expected) == decode(ids)
     pieces = output(stop, pictures=1, tags=tags)
-    cuts = [0, *sorted(data.draw(st.lists(st.integers(0, len(ids))))), len(ids)]
-    parts = [part for a, b in itertools.pairwise(cuts) for part in pieces.push(ids[a:b])]
+    edges = data.draw(edges_of(ids))
+    parts = [part for a, b in itertools.pairwise(edges) for part in pieces.push(ids[a:b])]
     parts += pieces.finish()
     assert merged(parts) == merged(expected)
     assert (pieces.stopped, pieces.completion_tokens) == (whole.stopped, whole.completion_tokens)

@@ -128,6 +128,7 @@ describe("a worker's answer, a byte at a time", () => {
   const anyPiece = fc.oneof(
     fc.constantFrom(...tags),
     fc.constantFrom(
+      "<|begin_of_box|>[10,20,500,999]<|end_of_box|>",
       "[10,20,500,999]",
       '{"bbox_2d": [1,2,3,4], "label": "é"}',
       "(1,2),(3,4)",
