@@ -146,7 +146,8 @@ describe("a background orchestrator", () => {
       partial: { text: expect.stringMatching(/^a/) },
     });
     await expect(glm.generate({ prompt: "normal 1" })).rejects.toMatchObject({ code: "CONNECTION_LOST" });
-    await whenGone(worker);
+    // Its socket is open for as long as it dies.
+    await Promise.all([worker, welcome.pid].map(whenGone));
     await expect(connect()).rejects.toMatchObject({ code: "NOT_RUNNING", hint: expect.stringContaining("glimpse up") });
     const next = await daemons.up();
     expect(next.outcome).toBe("started");
