@@ -141,6 +141,16 @@ test("leaving the loop cancels the request, and the result says so", async () =>
   expect(await stream.result).toMatchObject({ finishReason: "cancelled", output: undefined, text: '{"shop": "H' });
 });
 
+test("a stream that goes out of scope is cancelled", async () => {
+  const { transport, stream } = start(receipt);
+  const request = await transport.request();
+  const disposed = stream[Symbol.asyncDispose]();
+  expect(request.cancelled).toBe(true);
+  request.emit(done("cancelled"));
+  await disposed;
+  expect(await stream.result).toMatchObject({ finishReason: "cancelled", output: undefined });
+});
+
 test("an iterator that is ended while it waits cancels at once", async () => {
   const { transport, stream } = start(receipt);
   const request = await transport.request();
