@@ -111,7 +111,7 @@ describe("the parts of an answer", () => {
   }
 });
 
-describe("a worker's answer, a byte at a time", () => {
+describe("a worker's answer, a token at a time", () => {
   let transport: Transport;
   let glm: Glimpse;
   beforeAll(async () => {
