@@ -163,6 +163,15 @@ test("an iterator that is ended while it waits cancels at once", async () => {
   expect(await ended).toEqual({ done: true, value: undefined });
 });
 
+test("what cannot be enforced is refused before it is queued: nothing is asked of a worker", async () => {
+  const { transport, stream } = start({ type: "array", uniqueItems: true });
+  expect(await failure(stream.result)).toMatchObject({
+    code: "SCHEMA_UNSUPPORTED",
+    message: expect.stringContaining("uniqueItems"),
+  });
+  expect(transport.requests).toEqual([]);
+});
+
 test("a failure of the worker is that of the result and of the loop", async () => {
   const { transport, stream } = start(receipt);
   const { emit } = await transport.request();
