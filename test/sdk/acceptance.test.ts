@@ -127,7 +127,7 @@ describe("a worker that dies", () => {
 });
 
 describe("a stream without its end", () => {
-  test("because the worker leaves in good order is thrown as WORKER_LOST", async () => {
+  test("because the worker exits by itself is thrown as WORKER_LOST", async () => {
     for (const failure of await failsLoudly("exit 20", "WORKER_LOST")) {
       expect(failure.partial?.text).toBe(letters.slice(0, 20));
     }
