@@ -10,6 +10,10 @@ const chat = glm.chat({ temperature: 0 });
 const lines = createInterface({ input: process.stdin, terminal: process.stdin.isTTY === true, output: process.stderr });
 lines.setPrompt("> ");
 lines.prompt();
+let open = true;
+lines.once("close", () => {
+  open = false;
+});
 for await (const question of lines) {
   // The picture belongs to the first question; the others have it in their history.
   const images = chat.messages.length === 0 ? [picture] : undefined;
@@ -17,5 +21,5 @@ for await (const question of lines) {
   for await (const piece of stream.textStream) process.stdout.write(piece);
   const { usage } = await stream.result;
   process.stdout.write(`\n  (${usage.cachedTokens} of ${usage.promptTokens} tokens were known already)\n`);
-  lines.prompt();
+  if (open) lines.prompt();
 }

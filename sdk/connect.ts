@@ -40,7 +40,8 @@ function checkOptions(options: unknown): z.output<typeof optionsSchema> {
 /**
  * Connects to the workers of `glimpse up`, and resolves when they take requests: at once, unless they are loading still.
  * `close()` ends the connection and the requests of this program; the workers go on. Rejects with a GlimpseError:
- * NOT_RUNNING, PROTOCOL_MISMATCH when it is of another version of Glimpse, ABORTED, or the reason for which a start failed.
+ * NOT_RUNNING, CONNECTION_LOST when it ends meanwhile, PROTOCOL_MISMATCH when it is of another version of Glimpse, ABORTED,
+ * or the reason for which a start failed.
  */
 export async function connect(options: ConnectOptions = {}): Promise<Glimpse> {
   const { name, signal, ...checked } = checkOptions(options);

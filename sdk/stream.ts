@@ -220,4 +220,10 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
       },
     };
   }
+
+  /** Cancels what has not ended, and resolves when it has; never rejects. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.cancel();
+    await this.result.catch(() => {});
+  }
 }

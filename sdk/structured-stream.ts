@@ -53,6 +53,11 @@ export class StructuredStream<Output, Input = Output> implements AsyncIterable<S
     };
   }
 
+  /** Cancels what has not ended, and resolves when it has; never rejects. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#stream[Symbol.asyncDispose]();
+  }
+
   /** The JSON is read when its text is, so that a slow reader leaves no more of it unread than of the text. */
   async *#events(
     source: AsyncIterator<StreamEvent, undefined>,

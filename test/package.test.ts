@@ -7,6 +7,7 @@ import { formatMessage } from "publint/utils";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { packageRoot } from "../orchestrator/package-root.ts";
+import { resolvePython } from "../orchestrator/python/resolve.ts";
 import { packedProject } from "./packed-project.ts";
 
 /** An empty project that has installed the packed package, and is no checkout. */
@@ -68,6 +69,28 @@ describe("the package, installed in an empty project", () => {
       'const { launch, GlimpseError } = require("glimpse"); console.log(typeof launch, typeof GlimpseError);';
     const { stdout } = await inProject(process.execPath, ["--input-type=commonjs", "--eval", code]);
     expect(stdout).toBe("function function");
+  });
+
+  test("runs: it answers, nobody has to hear of a stream that fails, and the process ends by itself", async () => {
+    const code = `
+      const { launch } = require("glimpse");
+      (async () => {
+        const glm = await launch();
+        glm.stream({ prompt: "" });
+        const { text } = await glm.caption("node_modules/glimpse/examples/pictures/shapes.png");
+        await glm.close();
+        console.log(text);
+      })();`;
+    const { stdout, stderr } = await execa(process.execPath, ["--input-type=commonjs", "--eval", code], {
+      cwd: project,
+      env: { GLIMPSE_PYTHON: await resolvePython() },
+      stdin: "ignore",
+      timeout: 60_000,
+    });
+    expect({ stdout, stderr }).toEqual({
+      stdout: "A red circle, an orange star and a blue square on a white background.",
+      stderr: "",
+    });
   });
 
   test("does nothing when it is imported: it prints nothing, changes nothing, and lets the process end", async () => {

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { GlimpseError } from "../../protocol/errors.ts";
+import { isAlive } from "../is-alive.ts";
 import { answers } from "../socket-directory.ts";
 import { findRunning } from "./attach.ts";
 import type { Place } from "./place.ts";
@@ -14,6 +15,10 @@ export interface DownOptions {
 }
 
 const POLL_MS = 50;
+/** Between the end of its connections and that of the process. */
+const EXIT_POLL_MS = 2;
+/** A process that nobody reaps, as in a container without an init, never seems to be gone: its end is not waited for longer. */
+const EXIT_MS = 1_000;
 
 /** Ends the background orchestrator at `place`, and resolves when no process of it is left. */
 export async function bringDown({ place, now, signal }: DownOptions): Promise<"ended" | "not running"> {
@@ -22,6 +27,7 @@ export async function bringDown({ place, now, signal }: DownOptions): Promise<"e
     if (running === undefined) return "not running";
     running.transport.shutdown(!now);
     await running.transport.closed(signal);
+    await exited(running.welcome.pid);
   } catch (error) {
     if (GlimpseError.is(error, "PROTOCOL_MISMATCH")) {
       // It does not speak our language; SIGTERM is an orderly end in every version.
@@ -40,4 +46,10 @@ async function signalAndWait(place: Place, name: "SIGTERM" | "SIGKILL", signal: 
   const pid = readState(place)?.pid;
   if (pid !== undefined && (await answers(place.socket))) process.kill(pid, name);
   while (await answers(place.socket)) await delay(POLL_MS, undefined, { signal });
+  if (pid !== undefined) await exited(pid);
+}
+
+async function exited(pid: number): Promise<void> {
+  const deadline = performance.now() + EXIT_MS;
+  while (isAlive(pid) && performance.now() < deadline) await delay(EXIT_POLL_MS);
 }

@@ -3,6 +3,7 @@ import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { readFile, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
+import { isAlive } from "../is-alive.ts";
 
 const pollMs = 200;
 const guardPollMs = 10;
@@ -93,15 +94,6 @@ function isLeftBehind(text: string): boolean {
   const [pid, host] = text.split(" ");
   if (!pid || host !== hostname()) return false;
   return Number(pid) === process.pid ? !own.has(text) : !isAlive(Number(pid));
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return codeOf(error) === "EPERM";
-  }
 }
 
 /**

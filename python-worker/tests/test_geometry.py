@@ -16,6 +16,8 @@ def test_what_lies_in_the_padding_is_clipped() -> None:
     strip = Geometry(width=8000, height=20, canvas_width=8000, canvas_height=40)
     assert strip.to_pixels((0, 0, 1000, 1000)) == (0.0, 0.0, 8000.0, 20.0)
     assert strip.to_pixels((100, 250, 200, 750)) == (800.0, 10.0, 1600.0, 20.0)
+    column = Geometry(width=20, height=8000, canvas_width=40, canvas_height=8000)
+    assert column.to_pixels((250, 100, 750, 200)) == (10.0, 800.0, 20.0, 1600.0)
 
 
 def test_swapped_corners_are_put_in_order() -> None:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from neighbours import edges_of, merged
 
 from glimpse_worker.engine.script import STOP_TOKEN_ID, decode, encode
 from glimpse_worker.geometry import Geometry
 from glimpse_worker.output import Output
 from glimpse_worker.protocol import BoxPart, MarkupPart, Part, RequestKey, TextPart, ThinkingPart
+from glimpse_worker.tags import TAGS
 
 KEY = RequestKey("a", 0)
+TAG_IDS = {encode(tag)[0]: tag for tag in TAGS}
 ANSWER = "<think>Hm 🙂</think><answer>A cat.</answer><|user|>"
 
 
-def output(stop: Sequence[str] = (), pictures: int = 0) -> Output:
+def output(stop: Sequence[str] = (), pictures: int = 0, tags: Mapping[int, str] | None = None) -> Output:
     return Output(
         decode,
         stop_token_ids=[STOP_TOKEN_ID],
         stop=stop,
         geometries=[Geometry.unpadded(1000, 1000)] * pictures,
+        tags=tags,
     )
 
 
@@ -133,19 +137,43 @@ def test_a_box_among_several_pictures_is_flagged_once() -> None:
         assert out.take_warning(KEY) is None
 
 
-@given(ids=st.lists(st.integers(0, STOP_TOKEN_ID + 6), max_size=80), data=st.data())
-def test_replaying_the_ids_gives_the_same_however_they_were_cut(ids: list[int], data: st.DataObject) -> None:
-    whole = output(stop=["a", "\n\n"], pictures=1)
+WRITTEN = st.sampled_from(
+    [
+        *sorted(TAGS),
+        "<|user|>",
+        *("<", "</", "<thi", "nk>", "<|begin_of_"),
+        *(" ", "\n\n", "a", "END", "EN", "D", "é", "🙂", "日本"),
+        "<|begin_of_box|>[10,20,500,999]<|end_of_box|>",
+        *("[10,20,500,999]", "(1,2),(3,4)", '{"bbox_2d": [1,2,3,4], "label": "é"}', '{"bbox_2d": ', "}"),
+    ]
+)
+IDS = st.lists(
+    # What the model writes, tags by their ids or spelled out, and what no text would ever make.
+    WRITTEN.map(encode)
+    | WRITTEN.map(lambda text: list(text.encode()))
+    | st.lists(st.integers(0, 262), max_size=3),
+    max_size=30,
+).map(lambda pieces: [token for piece in pieces for token in piece])
+
+
+@settings(max_examples=500)
+@given(
+    ids=IDS,
+    stop=st.lists(st.sampled_from(["a", "\n\n", "END", "🙂", "<"]), max_size=2),
+    tags=st.sampled_from([None, TAG_IDS]),
+    data=st.data(),
+)
+def test_replaying_the_ids_gives_the_same_however_they_were_cut(
+    ids: list[int], stop: list[str], tags: dict[int, str] | None, data: st.DataObject
+) -> None:
+    whole = output(stop, pictures=1, tags=tags)
     expected = whole.push(ids) + whole.finish()
     assert raw(expected) == decode(ids)
-    pieces = output(stop=["a", "\n\n"], pictures=1)
-    cuts = [0, *sorted(data.draw(st.lists(st.integers(0, len(ids))))), len(ids)]
-    parts = [part for a, b in itertools.pairwise(cuts) for part in pieces.push(ids[a:b])]
+    pieces = output(stop, pictures=1, tags=tags)
+    edges = data.draw(edges_of(ids))
+    parts = [part for a, b in itertools.pairwise(edges) for part in pieces.push(ids[a:b])]
     parts += pieces.finish()
-    for kind in (ThinkingPart, TextPart, MarkupPart):
-        assert raw([p for p in parts if isinstance(p, kind)]) == raw(
-            [p for p in expected if isinstance(p, kind)]
-        )
-    assert [p for p in parts if isinstance(p, BoxPart)] == [p for p in expected if isinstance(p, BoxPart)]
+    assert merged(parts) == merged(expected)
+    assert (pieces.stopped, pieces.completion_tokens) == (whole.stopped, whole.completion_tokens)
     assert pieces.thinking_tokens == whole.thinking_tokens
     assert pieces.thought_length == whole.thought_length <= whole.thinking_tokens

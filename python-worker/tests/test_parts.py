@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from neighbours import edges_of, merged
 
 from glimpse_worker.boxes import BoxReader
 from glimpse_worker.geometry import Geometry
@@ -29,17 +30,6 @@ def parse(
         parts += parser.drain()
     parser.end()
     return merged([*parts, *parser.drain()]), parser
-
-
-def merged(parts: Sequence[Part]) -> list[Part]:
-    out: list[Part] = []
-    for part in parts:
-        last = out[-1] if out else None
-        if not isinstance(part, BoxPart) and last is not None and isinstance(last, type(part)):
-            out[-1] = type(part)(last.text + part.text)
-        else:
-            out.append(part)
-    return out
 
 
 def joined(parts: Sequence[Part], *kinds: type[Part]) -> str:
@@ -282,6 +272,8 @@ PIECES = st.sampled_from(
         "ND",
         "END",
         "[1,2,3,4]",
+        f"{BOXED[0]}[1,2,3,4]{BOXED[1]}",
+        f"{BOXED[0]}(1,2),(3,4)",
         '{"bbox_2d": [1,2,3,4], "label": "é"}',
         '{"bbox_2d": ',
         "{",
@@ -291,22 +283,25 @@ PIECES = st.sampled_from(
         "é",
     ]
 )
+EXAMPLES = 1_000
+"""So many that each of the parser's reasons to wait is met, with a cut where it matters."""
 TEXTS = st.lists(PIECES | st.text(max_size=4), max_size=25).map("".join)
 
 
+@settings(max_examples=EXAMPLES)
 @given(text=TEXTS, stop=st.lists(st.sampled_from(STOPS), max_size=3), data=st.data())
 @example(text="<answer> \n\n", stop=["\n\n"], data=None)
 @example(text=f"{BOXED[0]}[1,2,3,4]< more", stop=["<"], data=None)
 @example(text=f"{BOXED[0]}[1,2,3,4] more", stop=[" "], data=None)
 def test_the_way_text_is_cut_changes_nothing(text: str, stop: list[str], data: st.DataObject | None) -> None:
     whole, one = parse(text, stop=stop)
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)))) if data else range(len(text)))
-    edges = [0, *cuts, len(text)]
+    edges = data.draw(edges_of(text)) if data else range(len(text) + 1)
     pieces, other = parse(*(text[a:b] for a, b in itertools.pairwise(edges)), stop=stop)
     assert pieces == whole
     assert (other.stop_met, other.thoughts()) == (one.stop_met, one.thoughts())
 
 
+@settings(max_examples=EXAMPLES)
 @given(text=TEXTS, stop=st.lists(st.sampled_from(STOPS), max_size=3))
 def test_nothing_is_lost_and_borders_are_clean(text: str, stop: list[str]) -> None:
     parts, _ = parse(text, stop=stop)
@@ -317,6 +312,7 @@ def test_nothing_is_lost_and_borders_are_clean(text: str, stop: list[str]) -> No
         assert not any(tag in part.text for part in parts if isinstance(part, kind) for tag in TAGS)
 
 
+@settings(max_examples=EXAMPLES)
 @given(text=TEXTS, stop=st.lists(st.sampled_from(STOPS), min_size=1, max_size=3))
 def test_no_answer_contains_a_stop_string(text: str, stop: list[str]) -> None:
     plain = text.translate(str.maketrans("", "", "<>"))

@@ -52,4 +52,4 @@ def test_a_bound_on_frames_spreads_them_as_transformers_spreads_those_of_a_long_
 
 
 def test_the_seconds_are_those_of_the_first_frame_of_each_patch() -> None:
-    assert frame_seconds([0, 15, 30, 45, 60, 60], 29.97, 2) == (0, 1, 2)
+    assert frame_seconds([0, 45, 90, 135, 180, 180], 29.97, 2) == (0, 3, 6)

@@ -147,6 +147,8 @@ describe("a background orchestrator", () => {
     });
     await expect(glm.generate({ prompt: "normal 1" })).rejects.toMatchObject({ code: "CONNECTION_LOST" });
     await whenGone(worker);
+    // Its socket stays open while it dies, a little longer than its pid.
+    await daemons.gone();
     await expect(connect()).rejects.toMatchObject({ code: "NOT_RUNNING", hint: expect.stringContaining("glimpse up") });
     const next = await daemons.up();
     expect(next.outcome).toBe("started");

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, openAsBlob, truncateSync, writeFileSync } from "n
 import { join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { inspect } from "node:util";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { MAX_MEDIA_BYTES } from "../../protocol/codec.ts";
 import { type ImageSource, image } from "../../sdk/media/image.ts";
 import { video } from "../../sdk/media/video.ts";
@@ -187,6 +187,13 @@ describe("files that are no pictures", () => {
     for (const source of [bytes, new Blob([bytes]), image({ base64: bytes.toString("base64") })]) {
       expect(await failure(prepare({ prompt: "?", images: [source] }))).toMatchObject({ code: "IMAGE_TOO_LARGE" });
     }
+  });
+
+  it("does not read a Blob above the limit", async () => {
+    const blob = new Blob([Buffer.alloc(MAX_MEDIA_BYTES + 1, png)]);
+    const read = vi.spyOn(blob, "arrayBuffer");
+    expect(await failure(prepare({ prompt: "?", images: [blob] }))).toMatchObject({ code: "IMAGE_TOO_LARGE" });
+    expect(read).not.toHaveBeenCalled();
   });
 
   it("reads files whose size the system does not tell", async () => {

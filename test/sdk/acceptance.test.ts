@@ -127,6 +127,12 @@ describe("a worker that dies", () => {
 });
 
 describe("a stream without its end", () => {
+  test("because the worker exits by itself is thrown as WORKER_LOST", async () => {
+    for (const failure of await failsLoudly("exit 20", "WORKER_LOST")) {
+      expect(failure.partial?.text).toBe(letters.slice(0, 20));
+    }
+  });
+
   test("because the worker hangs is thrown as WORKER_LOST", async () => {
     const failure = await failureOf(drain(glm.stream({ prompt: "hang 20" }).textStream));
     expect(failure).toMatchObject({ code: "WORKER_LOST", partial: { text: letters.slice(0, 20) } });

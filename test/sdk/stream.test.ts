@@ -232,3 +232,21 @@ test("the text stream throws what the stream throws", async () => {
   expect(await texts.next()).toEqual({ done: false, value: "half" });
   await expect(texts.next()).rejects.toMatchObject({ code: "WORKER_LOST", partial: { text: "half" } });
 });
+
+test("a stream that goes out of scope is cancelled; one that has ended, well or not, is left alone", async () => {
+  const { transport, stream } = start();
+  const request = await transport.request();
+  {
+    await using scoped = stream;
+    expect(scoped.result).toBeInstanceOf(Promise);
+    // The worker answers a cancel by the ending.
+    setImmediate(() => request.emit(done("cancelled")));
+  }
+  expect(request.cancelled).toBe(true);
+  expect(await stream.result).toMatchObject({ finishReason: "cancelled" });
+
+  const failed = start();
+  (await failed.transport.request()).emit({ type: "error", error: new GlimpseError("WORKER_LOST", "gone") });
+  await failed.stream[Symbol.asyncDispose]();
+  expect(failed.transport.requests[0]?.cancelled).toBe(false);
+});

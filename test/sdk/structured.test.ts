@@ -141,6 +141,16 @@ test("leaving the loop cancels the request, and the result says so", async () =>
   expect(await stream.result).toMatchObject({ finishReason: "cancelled", output: undefined, text: '{"shop": "H' });
 });
 
+test("a stream that goes out of scope is cancelled", async () => {
+  const { transport, stream } = start(receipt);
+  const request = await transport.request();
+  const disposed = stream[Symbol.asyncDispose]();
+  expect(request.cancelled).toBe(true);
+  request.emit(done("cancelled"));
+  await disposed;
+  expect(await stream.result).toMatchObject({ finishReason: "cancelled", output: undefined });
+});
+
 test("an iterator that is ended while it waits cancels at once", async () => {
   const { transport, stream } = start(receipt);
   const request = await transport.request();
@@ -151,6 +161,15 @@ test("an iterator that is ended while it waits cancels at once", async () => {
   request.emit(done("cancelled"));
   expect(await waiting).toMatchObject({ value: { type: "finish", result: { output: undefined } } });
   expect(await ended).toEqual({ done: true, value: undefined });
+});
+
+test("what cannot be enforced is refused before it is queued: nothing is asked of a worker", async () => {
+  const { transport, stream } = start({ type: "array", uniqueItems: true });
+  expect(await failure(stream.result)).toMatchObject({
+    code: "SCHEMA_UNSUPPORTED",
+    message: expect.stringContaining("uniqueItems"),
+  });
+  expect(transport.requests).toEqual([]);
 });
 
 test("a failure of the worker is that of the result and of the loop", async () => {
