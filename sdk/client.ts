@@ -14,7 +14,7 @@ import type { Log } from "./observe/logger.ts";
 import type { RequestObserver } from "./observe/observer.ts";
 import type { InferInput, InferOutput, OutputSchema } from "./output/schema.ts";
 import type { AnyInput, GenerateInput, StructuredInput } from "./request/input.ts";
-import type { CancelledResult, GenerateResult, StructuredResult } from "./result.ts";
+import type { CancelledResult, GenerateResult, ResultOf, StructuredResult } from "./result.ts";
 import { type Client, GenerationStream } from "./stream.ts";
 import { StructuredStream } from "./structured-stream.ts";
 import type { OcrOptions, TaskOptions } from "./tasks/inputs.ts";
@@ -71,14 +71,20 @@ export class Glimpse implements AsyncDisposable, Client {
 
   /**
    * Answers every item, many at once and over all workers, in bounded memory: `toInput` makes a request of an item, which
-   * may come from an array, a generator or an async iterable. Each item has its own result or error; the loop throws only
+   * may come from an array, a generator or an async iterable. An item whose request has a schema as `output` has a typed
+   * `result.output`. Each item has its own result or error; the loop throws only
    * for what ends all of it. Leaving the loop cancels what is under way. `options.journal` lets a run go on after an
    * interruption.
    * @throws GlimpseError INVALID_REQUEST for wrong arguments.
    */
+  batch<Item, Input extends AnyInput>(
+    items: Iterable<Item> | AsyncIterable<Item>,
+    toInput: ToInput<Item, Input>,
+    options?: BatchOptions<Item>,
+  ): Batch<Item, ResultOf<Input>>;
   batch<Item>(
     items: Iterable<Item> | AsyncIterable<Item>,
-    toInput: ToInput<Item>,
+    toInput: ToInput<Item, AnyInput>,
     options?: BatchOptions<Item>,
   ): Batch<Item> {
     return makeBatch(this, items, toInput, options);

@@ -40,6 +40,7 @@ export type {
 export type { InferOutput, JsonSchema, OutputSchema } from "./output/schema.ts";
 export type { StandardJsonSchema } from "./output/standard.ts";
 export type {
+  AnyInput,
   Content,
   GenerateInput,
   ImageContent,
@@ -59,6 +60,7 @@ export type {
   GenerateResult,
   PartialOutput,
   PartialResult,
+  ResultOf,
   StreamEvent,
   StructuredEvent,
   StructuredResult,

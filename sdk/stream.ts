@@ -15,10 +15,13 @@ import { type EventIterator, textsOf } from "./text-stream.ts";
 
 /** Whoever answers requests, as what is built on requests sees it. */
 export interface Client {
-  stream(input: GenerateInput): GenerationStream;
+  stream(input: AnyInput): RunningRequest;
   count(input: GenerateInput): Promise<TokenCount>;
   workers(): WorkerInfo[];
 }
+
+/** Of a stream, what does not depend on whether its answer has a schema. */
+export type RunningRequest = Pick<GenerationStream, "result" | "cancel">;
 
 export interface RequestContext {
   allowHosts: ReadonlySet<string>;

@@ -1,14 +1,8 @@
 import { GlimpseError } from "../protocol/errors.ts";
+import { structured } from "./output/answer.ts";
 import { PartialJson } from "./output/partial-json.ts";
-import { type OutputSchema, validate } from "./output/schema.ts";
-import type {
-  CancelledResult,
-  GenerateResult,
-  PartialOutput,
-  StreamEvent,
-  StructuredEvent,
-  StructuredResult,
-} from "./result.ts";
+import type { OutputSchema } from "./output/schema.ts";
+import type { CancelledResult, PartialOutput, StreamEvent, StructuredEvent, StructuredResult } from "./result.ts";
 import type { GenerationStream } from "./stream.ts";
 
 /** A running request whose answer is held to a schema; otherwise as GenerationStream. */
@@ -26,7 +20,7 @@ export class StructuredStream<Output, Input = Output> implements AsyncIterable<S
     const calledFrom: { stack?: string } = {};
     Error.captureStackTrace(calledFrom, StructuredStream);
     this.result = stream.result.then(async (result) => {
-      const completed = await complete<Output>(result, schema);
+      const completed = await structured<Output>(result, schema);
       if (!GlimpseError.is(completed)) return completed;
       const [, ...frames] = calledFrom.stack?.split("\n") ?? [];
       completed.stack = [`${completed.name}: ${completed.message}`, ...frames].join("\n");
@@ -77,48 +71,4 @@ export class StructuredStream<Output, Input = Output> implements AsyncIterable<S
       }
     }
   }
-}
-
-async function complete<Output>(
-  result: GenerateResult,
-  schema: OutputSchema,
-): Promise<StructuredResult<Output> | CancelledResult | GlimpseError> {
-  const { finishReason } = result;
-  if (finishReason === "cancelled") return { ...result, finishReason, output: undefined };
-  const answer = parse(result);
-  if (answer === undefined) return cutShort(result);
-  const validated = await validate<Output>(schema, answer.json);
-  if ("value" in validated) return { ...result, finishReason, output: validated.value };
-  const { issues, cause } = validated;
-  const [first = { message: "the schema refuses it", path: [] }] = issues;
-  const where = first.path.length === 0 ? "" : ` at ${first.path.map(String).join(".")}`;
-  return new GlimpseError("OUTPUT_INVALID", `output: the answer has the schema's form, but${where}: ${first.message}`, {
-    hint: "A grammar cannot express this check. Say it in the prompt, or ask again with another seed.",
-    requestId: result.requestId,
-    partial: result,
-    issues,
-    cause,
-  });
-}
-
-/** Undefined for JSON that is not complete. */
-function parse({ text, finishReason }: GenerateResult): { json: unknown } | undefined {
-  try {
-    const json: unknown = JSON.parse(text);
-    // More digits might have followed.
-    return typeof json === "number" && finishReason === "length" ? undefined : { json };
-  } catch {
-    return undefined;
-  }
-}
-
-function cutShort(result: GenerateResult): GlimpseError {
-  const spent = result.usage.completionTokens;
-  const where = result.text === "" ? "before the answer began" : "before the JSON was complete";
-  return new GlimpseError("OUTPUT_INVALID", `output: ${spent} tokens were used up ${where}`, {
-    hint: "Raise maxNewTokens, bound the schema's texts and arrays, or the thinking with maxThinkingTokens.",
-    requestId: result.requestId,
-    partial: result,
-    issues: [{ message: "the JSON is not complete", path: [] }],
-  });
 }

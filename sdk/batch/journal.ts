@@ -1,10 +1,16 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { GlimpseError } from "../../protocol/errors.ts";
-import type { GenerateResult } from "../result.ts";
+import type { GenerateResult, StructuredResult } from "../result.ts";
 
 interface Entry {
   key: string;
+  /**
+   * Without its `output`, which JSON need not be able to hold (a Date, a bigint, an instance of a class): the schema makes
+   * it of the text once more.
+   */
   result: GenerateResult;
+  /** The answer was held to a schema. */
+  structured?: true;
 }
 
 const READ_BYTES = 64 * 1024;
@@ -45,15 +51,15 @@ export class Journal {
     return this.#lines.has(key);
   }
 
-  async read(key: string): Promise<GenerateResult> {
+  async read(key: string): Promise<Entry> {
     const line = this.#lines.get(key) ?? { at: 0, bytes: 0 };
     const { buffer } = await this.#file.read(Buffer.alloc(line.bytes), 0, line.bytes, line.at);
-    return this.#parse(buffer.toString("utf8")).result;
+    return this.#parse(buffer.toString("utf8"));
   }
 
   /** Resolves when the line is with the operating system, so that the end of this process does not lose it. */
-  write(key: string, result: GenerateResult): Promise<void> {
-    const line = `${JSON.stringify({ key, result } satisfies Entry)}\n`;
+  write(key: string, result: GenerateResult | StructuredResult<unknown>): Promise<void> {
+    const line = `${JSON.stringify(toEntry(key, result))}\n`;
     // A file takes one write at a time; what comes after a failed one fails with it.
     this.#writing = this.#writing.then(async () => {
       try {
@@ -104,6 +110,12 @@ export class Journal {
     const what = `journal: expected lines of { key, result } in ${this.#path}, got ${JSON.stringify(line.slice(0, 60))}`;
     return new GlimpseError("INVALID_REQUEST", what, { hint: "Name another file, or remove this one." });
   }
+}
+
+function toEntry(key: string, result: GenerateResult | StructuredResult<unknown>): Entry {
+  if (!("output" in result)) return { key, result };
+  const { output: _, ...rest } = result;
+  return { key, structured: true, result: rest };
 }
 
 function unwritable(path: string, cause: unknown): GlimpseError {

@@ -11,7 +11,9 @@ export interface BatchOptions<Item> {
   order?: "input" | "completed" | undefined;
   /**
    * A file that every answer is written to, as a line of JSON, before it is given. What it holds already is given again
-   * without asking the model, so that a run which was interrupted goes on; failed items are tried again.
+   * without asking the model, so that a run which was interrupted goes on; failed items are tried again. Of an answer with
+   * a schema it holds the text: `toInput` is asked for the schema, which reads it once more, and the model is asked again
+   * if that refuses it.
    */
   journal?: string | undefined;
   /**

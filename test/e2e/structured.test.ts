@@ -1,4 +1,5 @@
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -95,6 +96,28 @@ test("the object streams while it is written, and leaving the loop ends it", asy
   const left = glm.stream(reading);
   for await (const event of left) if (event.type === "output" && event.partial.items?.length === 1) break;
   expect(await left.result).toMatchObject({ finishReason: "cancelled", output: undefined });
+});
+
+test("a batch reads many, each item by the schema of its request, and its journal gives the outputs again", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "glimpse-journal-"));
+  const tooCheap = bill.refine(({ items }) => items.length > 3, "it has 3 items only");
+  const run = async () => {
+    const endings = [];
+    const schemas = { bill, tooCheap };
+    const journal = join(directory, "run.jsonl");
+    const toInput = (name: "bill" | "tooCheap") => ({ ...reading, maxThinkingTokens: 0, output: schemas[name] });
+    for await (const one of glm.batch(["bill", "tooCheap"] as const, toInput, { journal })) endings.push(one);
+    return endings;
+  };
+  const expected = [
+    { ok: true, result: { output: { shop: "Harbour Cafe", total: "10.50 EUR" } } },
+    { ok: false, error: { code: "OUTPUT_INVALID", issues: [{ message: "it has 3 items only", path: [] }] } },
+  ];
+  expect(await run()).toMatchObject(expected);
+  const again = await run();
+  expect(again).toMatchObject(expected);
+  expect(again[0]).toMatchObject({ fromJournal: true });
+  rmSync(directory, { recursive: true });
 });
 
 test("what only the worker can judge is refused by name too", async () => {

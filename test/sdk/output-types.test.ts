@@ -1,7 +1,18 @@
 import { expectTypeOf, test } from "vitest";
 import { z } from "zod";
 import * as mini from "zod/mini";
-import type { Glimpse, JsonSchema, PartialOutput, StructuredStream } from "../../sdk/index.ts";
+import {
+  type Batch,
+  type BatchItem,
+  type GenerateResult,
+  type Glimpse,
+  type JsonSchema,
+  type PartialOutput,
+  type StructuredResult,
+  type StructuredStream,
+  type ToInput,
+  tasks,
+} from "../../sdk/index.ts";
 import type { StandardJsonSchema, StandardSchema } from "../../sdk/output/standard.ts";
 
 // Checked by tsc; nothing of it runs.
@@ -88,4 +99,43 @@ test("partial outputs are partial to their leaves", () => {
     readonly a?: readonly { readonly b?: string }[];
     readonly c?: number | null;
   }>();
+});
+
+test("an item of a batch has the output of the schema that its request names", () => {
+  const structured = () => glm.batch(["a.png"], (file) => ({ prompt: "", images: [file], output: receipt }));
+  type Answered = BatchItem<string, StructuredResult<Receipt>>;
+  expectTypeOf<ReturnType<typeof structured>>().toEqualTypeOf<Batch<string, StructuredResult<Receipt>>>();
+  const read = (ending: Answered) => ending.ok && ending.result.output;
+  expectTypeOf(read).returns.toEqualTypeOf<false | Receipt>();
+  const later = () => glm.batch([1], async (item) => ({ prompt: `${item}`, output: receipt }), { concurrency: 2 });
+  expectTypeOf<ReturnType<typeof later>>().toEqualTypeOf<Batch<number, StructuredResult<Receipt>>>();
+  const keyed = () =>
+    glm.batch([{ id: 1 }], ({ id }) => ({ prompt: `${id}`, output: receipt }), {
+      journal: "a",
+      key: ({ id }) => `${id}`,
+    });
+  expectTypeOf<ReturnType<typeof keyed>>().toEqualTypeOf<Batch<{ id: number }, StructuredResult<Receipt>>>();
+});
+
+test("without a schema an item of a batch has none, and what its request cannot have is refused", () => {
+  const plain = () => glm.batch(["a"], (prompt, index) => ({ prompt, seed: index, preset: "chat" }));
+  expectTypeOf<ReturnType<typeof plain>>().toEqualTypeOf<Batch<string>>();
+  const either = () =>
+    glm.batch(["a", "b"], (prompt, index) => (index === 0 ? { prompt, output: receipt } : { prompt }));
+  type Either = GenerateResult | StructuredResult<Receipt>;
+  expectTypeOf<ReturnType<typeof either>>().toEqualTypeOf<Batch<string, Either>>();
+  const json = () => glm.batch(["a"], (prompt) => ({ prompt, output: { type: "object" } }));
+  expectTypeOf<ReturnType<typeof json>>().toEqualTypeOf<Batch<string, StructuredResult<unknown>>>();
+  const named: ToInput<string> = (prompt) => ({ prompt });
+  const byName = () => glm.batch(["a"], named);
+  expectTypeOf<ReturnType<typeof byName>>().toEqualTypeOf<Batch<string>>();
+  const task = () => glm.batch(["a.png"], (file) => tasks.caption(file));
+  expectTypeOf<ReturnType<typeof task>>().toEqualTypeOf<Batch<string>>();
+  const message = () => glm.batch(["a"], (content) => ({ messages: [{ role: "user", content }] }));
+  expectTypeOf<ReturnType<typeof message>>().toEqualTypeOf<Batch<string>>();
+  // @ts-expect-error The JSON ends by itself.
+  const stopped = () => glm.batch(["a"], (prompt) => ({ prompt, output: receipt, stop: "x" }));
+  // @ts-expect-error No schema at all.
+  const number = () => glm.batch(["a"], (prompt) => ({ prompt, output: 3 }));
+  expectTypeOf([stopped, number]).toBeArray();
 });
