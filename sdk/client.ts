@@ -63,8 +63,8 @@ export class Glimpse implements AsyncDisposable, Client {
     return this.#start(input);
   }
 
-  #start(input: AnyInput): GenerationStream | StructuredStream<unknown> {
-    const stream = this.#stream(input);
+  #start(input: AnyInput, ...observers: RequestObserver[]): GenerationStream | StructuredStream<unknown> {
+    const stream = this.#stream(input, observers);
     // What is no schema at all is refused by the stream.
     return input?.output === undefined ? stream : new StructuredStream(stream, input.output);
   }
@@ -92,7 +92,7 @@ export class Glimpse implements AsyncDisposable, Client {
 
   /** A conversation: it keeps its history, and each turn reuses what the engine has computed for those before it. */
   chat(options: ChatOptions = {}): Chat {
-    return new Chat((input, observer) => this.#stream(input, observer), options);
+    return new Chat((input, observer) => this.#start(input, observer), options);
   }
 
   /**
@@ -104,12 +104,12 @@ export class Glimpse implements AsyncDisposable, Client {
   }
 
   /** One sentence about a picture or a video, as `text`. */
-  caption(media: ImageSource | VideoRef, options: TaskOptions = {}): Promise<GenerateResult> {
+  async caption(media: ImageSource | VideoRef, options: TaskOptions = {}): Promise<GenerateResult> {
     return this.generate(tasks.caption(media, options));
   }
 
   /** All that there is to say about a picture or a video, as `text`. */
-  describe(media: ImageSource | VideoRef, options: TaskOptions = {}): Promise<GenerateResult> {
+  async describe(media: ImageSource | VideoRef, options: TaskOptions = {}): Promise<GenerateResult> {
     return this.generate(tasks.describe(media, options));
   }
 
@@ -119,7 +119,7 @@ export class Glimpse implements AsyncDisposable, Client {
     return { ...result, boxes: result.boxes.map((box) => ({ ...box, label: box.label ?? what })) };
   }
 
-  #stream(input: AnyInput, ...observers: RequestObserver[]): GenerationStream {
+  #stream(input: AnyInput, observers: readonly RequestObserver[]): GenerationStream {
     const transport = this.#draining ? draining : this.#transport;
     let onSent!: () => void;
     const sent = new Promise<void>((resolve) => {
@@ -137,7 +137,7 @@ export class Glimpse implements AsyncDisposable, Client {
    * a video besides. Only headers are read, and nothing is generated; a prompt that is too long is counted too. Options of
    * generation are checked and have no effect; `signal`, `timeoutMs` and `queueTimeoutMs` hold.
    */
-  count(input: GenerateInput): Promise<TokenCount> {
+  count(input: AnyInput): Promise<TokenCount> {
     const count = countTokens(this.#draining ? draining : this.#transport, input, this.#allowHosts);
     const ended = count.then(
       () => {},

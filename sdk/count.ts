@@ -3,7 +3,7 @@ import type { RequestEvent, SubmittedRequest, Transport } from "../orchestrator/
 import { GlimpseError } from "../protocol/errors.ts";
 import type { CountedMessage } from "../protocol/messages.ts";
 import { onAbort } from "./abort.ts";
-import type { GenerateInput } from "./request/input.ts";
+import type { AnyInput } from "./request/input.ts";
 import { prepareRequest } from "./request/prepare.ts";
 
 /** The tokens of one medium. Those of all media add up to `imageTokens`. */
@@ -30,7 +30,7 @@ export interface TokenCount {
 /** Has a worker count, which waits its turn as every request does. Rejects with a GlimpseError. */
 export function countTokens(
   transport: Pick<Transport, "submit">,
-  input: GenerateInput,
+  input: AnyInput,
   allowHosts: ReadonlySet<string>,
 ): Promise<TokenCount> {
   return new Promise((resolve, reject) => new Count(transport, input, allowHosts, { resolve, reject }));
@@ -51,12 +51,7 @@ class Count {
   #request: SubmittedRequest | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(
-    transport: Pick<Transport, "submit">,
-    input: GenerateInput,
-    allowHosts: ReadonlySet<string>,
-    settle: Settle,
-  ) {
+  constructor(transport: Pick<Transport, "submit">, input: AnyInput, allowHosts: ReadonlySet<string>, settle: Settle) {
     this.#settle = settle;
     const signal = input?.signal instanceof AbortSignal ? input.signal : undefined;
     this.#letGo = signal === undefined ? () => {} : onAbort(signal, () => this.#abort(signal.reason));
@@ -64,11 +59,7 @@ class Count {
     else void this.#run(transport, input, allowHosts);
   }
 
-  async #run(
-    transport: Pick<Transport, "submit">,
-    input: GenerateInput,
-    allowHosts: ReadonlySet<string>,
-  ): Promise<void> {
+  async #run(transport: Pick<Transport, "submit">, input: AnyInput, allowHosts: ReadonlySet<string>): Promise<void> {
     try {
       const { labels, ...prepared } = await prepareRequest(input, {
         allowHosts,

@@ -14,7 +14,7 @@ export type { Batch } from "./batch/batch.ts";
 export type { BatchOptions } from "./batch/options.ts";
 export type { BatchProgress } from "./batch/progress.ts";
 export type { BatchItem, ToInput } from "./batch/run.ts";
-export type { Chat, ChatOptions, TurnOptions } from "./chat/chat.ts";
+export type { Chat, ChatOptions, StructuredTurnOptions, TurnOptions } from "./chat/chat.ts";
 export type { SavedContent, SavedMessage } from "./chat/saved.ts";
 export type { Glimpse } from "./client.ts";
 export { type ConnectOptions, connect } from "./connect.ts";

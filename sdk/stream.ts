@@ -8,7 +8,7 @@ import type { TokenCount } from "./count.ts";
 import { EventBuffer } from "./event-buffer.ts";
 import { Generation } from "./generation.ts";
 import { allOf, type RequestObserver } from "./observe/observer.ts";
-import type { AnyInput, GenerateInput } from "./request/input.ts";
+import type { AnyInput } from "./request/input.ts";
 import { type PreparedRequest, prepareRequest } from "./request/prepare.ts";
 import type { GenerateResult, StreamEvent, Warning } from "./result.ts";
 import { type EventIterator, textsOf } from "./text-stream.ts";
@@ -16,7 +16,7 @@ import { type EventIterator, textsOf } from "./text-stream.ts";
 /** Whoever answers requests, as what is built on requests sees it. */
 export interface Client {
   stream(input: AnyInput): RunningRequest;
-  count(input: GenerateInput): Promise<TokenCount>;
+  count(input: AnyInput): Promise<TokenCount>;
   workers(): WorkerInfo[];
 }
 

@@ -1,3 +1,4 @@
+import { invalid } from "../invalid.ts";
 import type { ImageSource } from "../media/image.ts";
 import { isPdf, type PdfRef } from "../media/pdf.ts";
 import { isVideo, type VideoRef } from "../media/video.ts";
@@ -40,6 +41,10 @@ export function locate(picture: ImageSource, what: string, options: TaskOptions 
 }
 
 function ask(media: ImageSource | PdfRef | VideoRef, words: string, options: TaskOptions): GenerateInput {
+  if ("output" in options && options.output !== undefined) {
+    const hint = "Use generate() with a prompt of your own, which can name the keys of the schema.";
+    throw invalid("output", "none in a ready task, which asks for text", options.output, hint);
+  }
   const { prompt = words, thinking = false, ...rest } = options;
   const shown = isVideo(media) ? { video: media } : isPdf(media) ? { pdf: media } : { images: [media] };
   return { ...rest, ...shown, prompt, maxThinkingTokens: rest.maxThinkingTokens ?? (thinking ? undefined : 0) };

@@ -120,6 +120,15 @@ test("a batch reads many, each item by the schema of its request, and its journa
   rmSync(directory, { recursive: true });
 });
 
+test("one turn of a chat may be held to a schema, and the next goes on from its JSON", async () => {
+  const chat = glm.chat({ temperature: 0, maxThinkingTokens: 0 });
+  const { output } = await chat.send(reading.prompt, { images: [receipt], output: bill }).result;
+  expect(output).toMatchObject({ shop: "Harbour Cafe", total: "10.50 EUR" });
+  const { usage } = await chat.send("Read all the text in this image.").result;
+  expect(usage.cachedTokens).toBeGreaterThan(64);
+  expect(chat.messages[1]?.content).toContain('"shop"');
+});
+
 test("what only the worker can judge is refused by name too", async () => {
   const overlapping = { oneOf: [{ type: "integer" }, { type: "number" }] };
   await expect(glm.generate({ ...reading, output: overlapping })).rejects.toMatchObject({

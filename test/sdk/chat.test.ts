@@ -1,5 +1,6 @@
-import { expect, test } from "vitest";
-import type { Submission } from "../../orchestrator/transport.ts";
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import type { RequestEvent, Submission } from "../../orchestrator/transport.ts";
 import type { ChatOptions } from "../../sdk/chat/chat.ts";
 import { image, pdf, video } from "../../sdk/index.ts";
 import { client, echo, fail, type Respond, say } from "./answering-transport.ts";
@@ -83,6 +84,54 @@ test("a second turn while one is under way is refused; after its finish event it
   expect(() => chat.send("b")).toThrow("expected one turn at a time");
   for await (const event of first) if (event.type === "finish") await chat.send("c").result;
   expect(chat.messages).toHaveLength(4);
+});
+
+describe("a turn with a schema", () => {
+  const even = z.object({ n: z.int().refine((n) => n % 2 === 0, "it is odd") });
+  const answer = (json: string, emit: (event: RequestEvent) => void) => {
+    emit(say(json));
+    emit(done("stop"));
+  };
+
+  test("has its output, and is in the history as JSON", async () => {
+    const { chat, last } = start(undefined, (text, emit) => answer(text, emit));
+    const { output } = await chat.send('{"n":2}', { output: even }).result;
+    expect(output).toEqual({ n: 2 });
+    expect(last()?.options).toHaveProperty("schema");
+    await chat.send("and then?").result;
+    expect(sent(last())).toEqual(['user: {"n":2}', 'assistant: {"n":2}', "user: and then?"]);
+    expect(last()?.options).not.toHaveProperty("schema");
+  });
+
+  test("that the schema refuses leaves the history as it was; the next may follow at once, in a loop too", async () => {
+    const { chat } = start(undefined, (text, emit) => answer(text, emit));
+    await expect(chat.send('{"n":1}', { output: even }).result).rejects.toMatchObject({ code: "OUTPUT_INVALID" });
+    const read = async (json: string) => {
+      for await (const event of chat.send(json, { output: even })) if (event.type === "finish") return chat.send("x");
+      return undefined;
+    };
+    await expect(read('{"n":3}')).rejects.toMatchObject({ code: "OUTPUT_INVALID" });
+    expect(chat.messages).toEqual([]);
+    await (await read('{"n":4}'))?.result;
+    expect(chat.messages).toHaveLength(4);
+  });
+
+  test("that fails lets the next one follow at once", async () => {
+    const { chat } = start(undefined, (text, emit) =>
+      text === "x" ? emit(fail("GENERATION_FAILED")) : answer(text, emit),
+    );
+    const events = chat.send("x", { output: even })[Symbol.asyncIterator]();
+    await expect(events.next()).rejects.toMatchObject({ code: "GENERATION_FAILED" });
+    await chat.send('{"n":2}', { output: even }).result;
+    expect(chat.messages).toHaveLength(2);
+  });
+
+  test("is asked for in send(), not for every turn", async () => {
+    const { glm } = start();
+    expect(() => glm.chat({ output: even } as never)).toThrow("chat(): output: expected it in send() only");
+    const stopping = glm.chat({ stop: "x" }).send("a", { output: even });
+    await expect(stopping.result).rejects.toThrow("stop: expected nothing beside output");
+  });
 });
 
 test("a fork has the past and a future of its own", async () => {

@@ -42,6 +42,17 @@ test("a prompt that leaves no room for an answer does not fit", async () => {
   expect(await count).toMatchObject({ promptTokens: 100, fits: false });
 });
 
+test("a prompt may be counted with the schema that its answer will have", async () => {
+  const { transport, glm } = client();
+  const input = { prompt: "?", output: { type: "object" } };
+  const count = glm.count(input);
+  (await transport.request()).emit(counted(3));
+  expect(await count).toMatchObject({ promptTokens: 3 });
+  await expect(glm.count({ ...input, output: { uniqueItems: true } })).rejects.toMatchObject({
+    code: "SCHEMA_UNSUPPORTED",
+  });
+});
+
 test("an error names the medium", async () => {
   const { transport, glm } = client();
   const count = glm.count({ prompt: "?", images: [png] });

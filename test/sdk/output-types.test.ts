@@ -4,6 +4,7 @@ import * as mini from "zod/mini";
 import {
   type Batch,
   type BatchItem,
+  type Chat,
   type GenerateResult,
   type Glimpse,
   type JsonSchema,
@@ -93,6 +94,18 @@ test("a stream's events can be told apart without a rest", () => {
 });
 
 const streamed = () => glm.stream({ prompt: "", output: receipt });
+
+test("a turn of a chat has the output of its schema", () => {
+  const send = (chat: Chat) => chat.send("", { images: ["a.png"], output: receipt });
+  expectTypeOf(send).returns.toEqualTypeOf<ReturnType<typeof streamed>>();
+  const refused = (chat: Chat) => {
+    // @ts-expect-error The JSON ends by itself.
+    chat.send("", { output: receipt, stop: "x" });
+    // @ts-expect-error It is for one turn.
+    glm.chat({ output: receipt });
+  };
+  expectTypeOf(refused).returns.toBeVoid();
+});
 
 test("partial outputs are partial to their leaves", () => {
   expectTypeOf<PartialOutput<{ a: { b: string }[]; c: number | null }>>().toEqualTypeOf<{

@@ -161,3 +161,17 @@ test("a failure of the worker is that of the result and of the loop", async () =
   expect(error.code).toBe("SCHEMA_UNSUPPORTED");
   await expect(stream[Symbol.asyncIterator]().next()).rejects.toBe(error);
 });
+
+test("a ready task refuses a schema by name, as a rejection", async () => {
+  const glm = new Glimpse(new MemoryTransport(), { allowHosts: new Set() });
+  const options = { output: receipt } as object;
+  const refused = {
+    code: "INVALID_REQUEST",
+    message: "output: expected none in a ready task, which asks for text, got a ZodObject",
+    hint: expect.stringContaining("generate()"),
+  };
+  await expect(glm.caption("a.png", options)).rejects.toMatchObject(refused);
+  await expect(glm.describe("a.png", options)).rejects.toMatchObject(refused);
+  await expect(glm.locate("a.png", "a cup", options)).rejects.toMatchObject(refused);
+  await expect(glm.ocr("a.png", options)).rejects.toMatchObject(refused);
+});
