@@ -1,9 +1,11 @@
+import { Deferred } from "../orchestrator/deferred.ts";
 import type { WorkerEvent, WorkerInfo } from "../orchestrator/events.ts";
 import type { Transport } from "../orchestrator/transport.ts";
 import { GlimpseError } from "../protocol/errors.ts";
-import { type Batch, makeBatch } from "./batch/batch.ts";
+import { type Batch, makeBatch, type ResultOf } from "./batch/batch.ts";
 import type { BatchOptions } from "./batch/options.ts";
 import type { ToInput } from "./batch/run.ts";
+import type { CallContext } from "./call.ts";
 import { Chat, type ChatOptions } from "./chat/chat.ts";
 import { countTokens, type TokenCount } from "./count.ts";
 import type { ImageSource } from "./media/image.ts";
@@ -14,7 +16,7 @@ import type { Log } from "./observe/logger.ts";
 import type { RequestObserver } from "./observe/observer.ts";
 import type { InferInput, InferOutput, OutputSchema } from "./output/schema.ts";
 import type { AnyInput, GenerateInput, StructuredInput } from "./request/input.ts";
-import type { CancelledResult, GenerateResult, ResultOf, StructuredResult } from "./result.ts";
+import type { CancelledResult, GenerateResult, StructuredResult } from "./result.ts";
 import { type Client, GenerationStream } from "./stream.ts";
 import { StructuredStream } from "./structured-stream.ts";
 import type { OcrOptions, TaskOptions } from "./tasks/inputs.ts";
@@ -37,7 +39,7 @@ export class Glimpse implements AsyncDisposable, Client {
   readonly #transport: Transport;
   readonly #allowHosts: ReadonlySet<string>;
   readonly #observers: readonly RequestObserver[];
-  /** For each request whose input is still being read, and each count. */
+  /** For each call whose input is still being read. */
   readonly #reading = new Set<Promise<void>>();
   #draining = false;
 
@@ -120,16 +122,19 @@ export class Glimpse implements AsyncDisposable, Client {
   }
 
   #stream(input: AnyInput, observers: readonly RequestObserver[]): GenerationStream {
-    const transport = this.#draining ? draining : this.#transport;
-    let onSent!: () => void;
-    const sent = new Promise<void>((resolve) => {
-      onSent = resolve;
+    const model = this.workers().find((worker) => worker.model !== undefined)?.model;
+    return new GenerationStream(input, {
+      ...this.#callContext(),
+      model,
+      observers: [...this.#observers, ...observers],
     });
+  }
+
+  #callContext(): CallContext {
+    const { promise: sent, resolve: onSent } = new Deferred<void>();
     this.#reading.add(sent);
     void sent.then(() => this.#reading.delete(sent));
-    const model = this.workers().find((worker) => worker.model !== undefined)?.model;
-    const told = [...this.#observers, ...observers];
-    return new GenerationStream(transport, input, { allowHosts: this.#allowHosts, model, observers: told, onSent });
+    return { transport: this.#draining ? draining : this.#transport, allowHosts: this.#allowHosts, onSent };
   }
 
   /**
@@ -138,14 +143,7 @@ export class Glimpse implements AsyncDisposable, Client {
    * generation are checked and have no effect; `signal`, `timeoutMs` and `queueTimeoutMs` hold.
    */
   count(input: AnyInput): Promise<TokenCount> {
-    const count = countTokens(this.#draining ? draining : this.#transport, input, this.#allowHosts);
-    const ended = count.then(
-      () => {},
-      () => {},
-    );
-    this.#reading.add(ended);
-    void ended.then(() => this.#reading.delete(ended));
-    return count;
+    return countTokens(this.#callContext(), input);
   }
 
   /** The workers as they are now. */

@@ -10,7 +10,7 @@ export {
   type OutputIssue,
 } from "../protocol/errors.ts";
 export type { Device, Dtype, FinishReason, Usage, WarningCode } from "../protocol/messages.ts";
-export type { Batch } from "./batch/batch.ts";
+export type { Batch, ResultOf } from "./batch/batch.ts";
 export type { BatchOptions } from "./batch/options.ts";
 export type { BatchProgress } from "./batch/progress.ts";
 export type { BatchItem, ToInput } from "./batch/run.ts";
@@ -60,7 +60,6 @@ export type {
   GenerateResult,
   PartialOutput,
   PartialResult,
-  ResultOf,
   StreamEvent,
   StructuredEvent,
   StructuredResult,

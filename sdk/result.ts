@@ -1,6 +1,4 @@
 import type { Device, FinishReason, Usage, WarningCode } from "../protocol/messages.ts";
-import type { InferOutput, OutputSchema } from "./output/schema.ts";
-import type { AnyInput } from "./request/input.ts";
 
 export interface Box {
   /** Which medium of the request, a picture, video or PDF, counted from 0. */
@@ -76,11 +74,6 @@ export interface CancelledResult extends GenerateResult {
   finishReason: "cancelled";
   output: undefined;
 }
-
-/** What a request is answered with: by its type, as `generate()` would. */
-export type ResultOf<Input extends AnyInput> = Input extends { output: infer Schema extends OutputSchema }
-  ? StructuredResult<InferOutput<Schema>>
-  : GenerateResult;
 
 /** What there is of a value while it is written: texts, arrays and objects may go on. */
 export type PartialOutput<Value> = Value extends readonly (infer Item)[]

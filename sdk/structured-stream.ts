@@ -1,4 +1,5 @@
 import { GlimpseError } from "../protocol/errors.ts";
+import { CallStack } from "./call-stack.ts";
 import { structured } from "./output/answer.ts";
 import { PartialJson } from "./output/partial-json.ts";
 import type { OutputSchema } from "./output/schema.ts";
@@ -16,14 +17,11 @@ export class StructuredStream<Output, Input = Output> implements AsyncIterable<S
 
   constructor(stream: GenerationStream, schema: OutputSchema) {
     this.#stream = stream;
-    // The stack of the call, as every error of the stream has.
-    const calledFrom: { stack?: string } = {};
-    Error.captureStackTrace(calledFrom, StructuredStream);
+    const stack = new CallStack();
     this.result = stream.result.then(async (result) => {
       const completed = await structured<Output>(result, schema);
       if (!GlimpseError.is(completed)) return completed;
-      const [, ...frames] = calledFrom.stack?.split("\n") ?? [];
-      completed.stack = [`${completed.name}: ${completed.message}`, ...frames].join("\n");
+      stack.showIn(completed);
       throw completed;
     });
     // Who only iterates sees the error in the loop.

@@ -1,7 +1,14 @@
 import { invalid } from "../invalid.ts";
-import type { GenerateResult } from "../result.ts";
+import type { InferOutput, OutputSchema } from "../output/schema.ts";
+import type { AnyInput } from "../request/input.ts";
+import type { GenerateResult, StructuredResult } from "../result.ts";
 import { type BatchOptions, checkBatchOptions } from "./options.ts";
 import { type BatchItem, BatchRun, type BatchTask } from "./run.ts";
+
+/** What a request is answered with: by its type, as `generate()` would. */
+export type ResultOf<Input extends AnyInput> = Input extends { output: infer Schema extends OutputSchema }
+  ? StructuredResult<InferOutput<Schema>>
+  : GenerateResult;
 
 /** Made by `batch()`. Nothing happens before it is iterated; each loop over it is a run of its own. */
 export interface Batch<Item, Result extends GenerateResult = GenerateResult> {

@@ -89,3 +89,19 @@ test("a deadline ends it", async () => {
   const { glm } = client();
   await expect(glm.count({ prompt: "?", timeoutMs: 1 })).rejects.toMatchObject({ code: "TIMEOUT" });
 });
+
+test("an error shows the line that made the call", async () => {
+  const error = await client()
+    .glm.count({ prompt: "" })
+    .catch((reason: unknown) => reason);
+  expect((error as Error).stack).toContain("count.test.ts");
+});
+
+test("drain() waits for a count whose media are being read", async () => {
+  const { transport, glm } = client();
+  const count = glm.count({ prompt: "?", images: [new Blob([png])] });
+  const drained = glm.drain().then(() => transport.requests.length);
+  expect(await drained).toBe(1);
+  (await transport.request()).emit(counted(1));
+  await count;
+});
