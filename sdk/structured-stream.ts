@@ -10,7 +10,8 @@ import type { GenerationStream } from "./stream.ts";
 export class StructuredStream<Output, Input = Output> implements AsyncIterable<StructuredEvent<Output, Input>> {
   /**
    * As that of GenerationStream, with `output`. Rejects with OUTPUT_INVALID when the tokens were used up before the JSON
-   * was complete, or when the schema refuses what no grammar can express; `partial` has the text, `issues` says why.
+   * was complete, when a number is larger than JavaScript can hold, or when the schema refuses what no grammar can
+   * express; `partial` has the text, `issues` says why.
    */
   readonly result: Promise<StructuredResult<Output> | CancelledResult>;
   readonly #stream: GenerationStream;

@@ -1,4 +1,4 @@
-import { GlimpseError } from "../../protocol/errors.ts";
+import { GlimpseError, type OutputIssue } from "../../protocol/errors.ts";
 import type { CancelledResult, GenerateResult, StructuredResult } from "../result.ts";
 import { type OutputSchema, validate } from "./schema.ts";
 
@@ -11,18 +11,15 @@ export async function structured<Output>(
   if (finishReason === "cancelled") return { ...result, finishReason, output: undefined };
   const answer = parse(result);
   if (answer === undefined) return cutShort(result);
+  const infinite = pathToInfinity(answer.json);
+  if (infinite !== undefined) {
+    const issue = { message: "the number is larger than JavaScript can hold", path: infinite };
+    return refused(result, [issue], "Bound it in the schema, with minimum and maximum.");
+  }
   const validated = await validate<Output>(schema, answer.json);
   if ("value" in validated) return { ...result, finishReason, output: validated.value };
-  const { issues, cause } = validated;
-  const [first = { message: "the schema refuses it", path: [] }] = issues;
-  const where = first.path.length === 0 ? "" : ` at ${first.path.map(String).join(".")}`;
-  return new GlimpseError("OUTPUT_INVALID", `output: the answer has the schema's form, but${where}: ${first.message}`, {
-    hint: "A grammar cannot express this check. Say it in the prompt, or ask again with another seed.",
-    requestId: result.requestId,
-    partial: result,
-    issues,
-    cause,
-  });
+  const hint = "A grammar cannot express this check. Say it in the prompt, or ask again with another seed.";
+  return refused(result, validated.issues, hint, validated.cause);
 }
 
 /** Undefined for JSON that is not complete. */
@@ -34,6 +31,45 @@ function parse({ text, finishReason }: GenerateResult): { json: unknown } | unde
   } catch {
     return undefined;
   }
+}
+
+interface Place {
+  value: unknown;
+  key: PropertyKey;
+  parent: Place | undefined;
+}
+
+/** Where a number is that JSON can write and JavaScript cannot hold: of `1e400` JSON.parse makes Infinity. */
+function pathToInfinity(json: unknown): readonly PropertyKey[] | undefined {
+  // A list of its own, as an answer may be nested more deeply than functions can be.
+  const places: Place[] = [{ value: json, key: "", parent: undefined }];
+  for (const place of places) {
+    const { value } = place;
+    if (value === Number.POSITIVE_INFINITY || value === Number.NEGATIVE_INFINITY) return pathTo(place);
+    if (typeof value !== "object" || value === null) continue;
+    for (const [key, inner] of Object.entries(value)) {
+      places.push({ value: inner, key: Array.isArray(value) ? Number(key) : key, parent: place });
+    }
+  }
+  return undefined;
+}
+
+function pathTo(place: Place): PropertyKey[] {
+  const path: PropertyKey[] = [];
+  for (let at = place; at.parent !== undefined; at = at.parent) path.unshift(at.key);
+  return path;
+}
+
+function refused(result: GenerateResult, issues: readonly OutputIssue[], hint: string, cause?: unknown): GlimpseError {
+  const [first = { message: "the schema refuses it", path: [] }] = issues;
+  const where = first.path.length === 0 ? "" : ` at ${first.path.map(String).join(".")}`;
+  return new GlimpseError("OUTPUT_INVALID", `output: the answer has the schema's form, but${where}: ${first.message}`, {
+    hint,
+    requestId: result.requestId,
+    partial: result,
+    issues,
+    cause,
+  });
 }
 
 function cutShort(result: GenerateResult): GlimpseError {

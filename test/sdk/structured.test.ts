@@ -118,6 +118,30 @@ describe("OUTPUT_INVALID", () => {
     expect(error.requestId).toBeTypeOf("string");
   });
 
+  test("names a number that JSON can write and JavaScript cannot hold, whatever the schema would say of it", async () => {
+    const json = '{"shop":"Harbour","items":[{"price":2},{"price":-1e400}]}';
+    for (const schema of [{ type: "object" }, z.looseObject({})]) {
+      const stream = await answered(schema, [json], "stop");
+      const partials: unknown[] = [];
+      const read = async () => {
+        for await (const event of stream) if (event.type === "output") partials.push(event.partial);
+      };
+      const error = await failure(read());
+      expect(error).toMatchObject({
+        code: "OUTPUT_INVALID",
+        message: expect.stringContaining("at items.1.price: the number is larger than JavaScript can hold"),
+        hint: expect.stringContaining("maximum"),
+        issues: [{ path: ["items", 1, "price"] }],
+        partial: { text: json },
+      });
+      // The text came in one piece: of it there is what stands before the number.
+      expect(JSON.stringify(partials)).not.toContain("null");
+    }
+    expect((await (await answered({}, ["[1e308,1e-400]"], "stop")).result).output).toEqual([1e308, 0]);
+    const deep = `${"[".repeat(20_000)}1e999${"]".repeat(20_000)}`;
+    expect((await failure((await answered({}, [deep], "stop")).result)).issues?.[0]?.path).toHaveLength(20_000);
+  });
+
   test("names a check that throws, with its error as the cause", async () => {
     const broken = new Error("no such column");
     const schema = z.string().refine(() => {
