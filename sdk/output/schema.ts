@@ -2,6 +2,7 @@ import { GlimpseError, type OutputIssue } from "../../protocol/errors.ts";
 import { invalid, isRecord } from "../invalid.ts";
 import { enforceable } from "./enforceable.ts";
 import type { StandardIssue, StandardJsonSchema, StandardSchema } from "./standard.ts";
+import { valibotOptions } from "./valibot.ts";
 import { isZod, type ZodSchema, zodJsonSchema } from "./zod.ts";
 
 /** A JSON Schema, draft 2020-12 or 7, as a plain object. Its answers have the type `unknown`. */
@@ -66,7 +67,11 @@ function standardJsonSchema({ "~standard": standard }: StandardSchema): Record<s
     });
   }
   try {
-    return (standard as StandardJsonSchema["~standard"]).jsonSchema.input({ target: "draft-2020-12" });
+    const libraryOptions = standard.vendor === "valibot" && { libraryOptions: valibotOptions };
+    return (standard as StandardJsonSchema["~standard"]).jsonSchema.input({
+      target: "draft-2020-12",
+      ...libraryOptions,
+    });
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new GlimpseError("SCHEMA_UNSUPPORTED", `output: ${standard.vendor} has no JSON Schema for it: ${why}`, {
@@ -96,5 +101,6 @@ export async function validate<Output>(output: OutputSchema, answer: unknown): P
 }
 
 function toIssue({ message, path = [] }: StandardIssue): OutputIssue {
-  return { message, path: path.map((step) => (typeof step === "object" ? step.key : step)) };
+  // ArkType's paths are arrays of a class of its own, and so would be what their map() gives.
+  return { message, path: Array.from(path, (step) => (typeof step === "object" ? step.key : step)) };
 }

@@ -1,7 +1,10 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { toStandardJsonSchema } from "@valibot/to-json-schema";
 import { Ajv2020 } from "ajv/dist/2020.js";
+import { type } from "arktype";
+import * as v from "valibot";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import { packageRoot } from "../../orchestrator/package-root.ts";
@@ -84,6 +87,45 @@ test("a receipt is read into the object that the schema describes, thinking or n
   expect([thought.output, atOnce.output]).toEqual([expected, expected]);
   expect(thought.thinking).toContain("3 items");
   expect(atOnce.thinking).toBe("");
+});
+
+test("a schema of Valibot or ArkType reads it as well, with its transforms and checks", async () => {
+  const euros = (total: number): string => `${total.toFixed(2)} EUR`;
+  const name = v.pipe(v.string(), v.maxLength(30));
+  const ofValibot = v.pipe(
+    v.strictObject({
+      shop: name,
+      items: v.array(v.strictObject({ name, price: v.number() })),
+      total: v.pipe(v.number(), v.transform(euros)),
+    }),
+    v.check(({ items }) => items.length < 4, "it has more than 3 items"),
+  );
+  const item = type({ "+": "reject", name: "string <= 30", price: "number" });
+  // ArkType gives the keys of an object in the order of the alphabet.
+  const ofArkType = type({ "+": "reject", items: item.array(), shop: "string", total: type("number").pipe(euros) });
+  const asked = { ...reading, maxThinkingTokens: 0 };
+  const [valibot, arktype] = await Promise.all([
+    glm.generate({ ...asked, output: toStandardJsonSchema(ofValibot) }),
+    glm.generate({ ...asked, output: ofArkType }),
+  ]);
+  expect(valibot.output).toMatchObject({ shop: "Harbour Cafe", items: { length: 3 }, total: "10.50 EUR" });
+  expect(Object.keys(arktype.output)).toEqual(["items", "shop", "total"]);
+  expect(arktype.output.total).toMatch(/^\d+\.\d\d EUR$/);
+  const fewer = v.pipe(
+    ofValibot,
+    v.check(({ items }) => items.length < 3, "it has more than 2 items"),
+  );
+  await expect(glm.generate({ ...asked, output: toStandardJsonSchema(fewer) })).rejects.toMatchObject({
+    code: "OUTPUT_INVALID",
+    issues: [{ message: "it has more than 2 items", path: [] }],
+  });
+  const priced = item.narrow(
+    ({ price }, ctx) => price < 0 || ctx.reject({ path: ["price"], message: "it costs something" }),
+  );
+  await expect(glm.generate({ ...asked, output: priced })).rejects.toMatchObject({
+    code: "OUTPUT_INVALID",
+    issues: [{ message: "it costs something", path: ["price"] }],
+  });
 });
 
 test("the object streams while it is written, and leaving the loop ends it", async () => {

@@ -1,3 +1,6 @@
+import { toStandardJsonSchema } from "@valibot/to-json-schema";
+import { type } from "arktype";
+import * as v from "valibot";
 import { expectTypeOf, test } from "vitest";
 import { z } from "zod";
 import * as mini from "zod/mini";
@@ -55,6 +58,34 @@ test("the output of a Standard Schema is its own, that of a JSON Schema is unkno
   }
   expectTypeOf<Published>().toExtend<JsonSchema>();
 });
+
+test("the output of Valibot and of ArkType is theirs", () => {
+  const day = {
+    at: v.pipe(
+      v.string(),
+      v.isoDate(),
+      v.transform((text) => new Date(text)),
+    ),
+    note: v.optional(v.string()),
+  };
+  const ofValibot = async () => glm.generate({ prompt: "", output: toStandardJsonSchema(v.object(day)) });
+  expectTypeOf(ofValibot)
+    .returns.resolves.toHaveProperty("output")
+    .toEqualTypeOf<{ at: Date; note?: string | undefined }>();
+  const arkDay = type({ at: type("string").pipe((text) => new Date(text)), "note?": "string" });
+  const ofArkType = async () => glm.generate({ prompt: "", output: arkDay });
+  expectTypeOf(ofArkType).returns.resolves.toHaveProperty("output").toEqualTypeOf<{ at: Date; note?: string }>();
+  const partials = () => glm.stream({ prompt: "", output: arkDay });
+  type Partial = Extract<StructuredEventOf<ReturnType<typeof partials>>, { type: "output" }>["partial"];
+  expectTypeOf<Partial>().toEqualTypeOf<{ readonly at?: string; readonly note?: string }>();
+  const refused = () => {
+    // @ts-expect-error Valibot alone yields no JSON Schema.
+    glm.generate({ prompt: "", output: v.object(day) });
+  };
+  expectTypeOf(refused).returns.toBeVoid();
+});
+
+type StructuredEventOf<Stream> = Stream extends AsyncIterable<infer Event> ? Event : never;
 
 test("what cannot be converted is refused by the compiler", () => {
   const refused = (schema: StandardSchema<string>) => {
