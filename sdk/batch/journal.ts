@@ -35,14 +35,14 @@ export class Journal {
   /** Makes the file if there is none. Rejects with INVALID_REQUEST when it is no journal, or cannot be written. */
   static async open(path: string): Promise<Journal> {
     const file = await open(path, "a+").catch((cause: unknown) => {
-      throw unwritable(path, cause);
+      throw unusable(path, "written", cause);
     });
     const journal = new Journal(path, file);
     try {
       await file.truncate(await journal.#readAll());
     } catch (error) {
       await file.close();
-      throw GlimpseError.is(error) ? error : unwritable(path, error);
+      throw GlimpseError.is(error) ? error : unusable(path, "written", error);
     }
     return journal;
   }
@@ -53,7 +53,11 @@ export class Journal {
 
   async read(key: string): Promise<Entry> {
     const line = this.#lines.get(key) ?? { at: 0, bytes: 0 };
-    const { buffer } = await this.#file.read(Buffer.alloc(line.bytes), 0, line.bytes, line.at);
+    const { buffer } = await this.#file
+      .read(Buffer.alloc(line.bytes), 0, line.bytes, line.at)
+      .catch((cause: unknown) => {
+        throw unusable(this.#path, "read", cause);
+      });
     return this.#parse(buffer.toString("utf8"));
   }
 
@@ -65,7 +69,7 @@ export class Journal {
       try {
         await this.#file.appendFile(line);
       } catch (cause) {
-        throw unwritable(this.#path, cause);
+        throw unusable(this.#path, "written", cause);
       }
     });
     return this.#writing;
@@ -73,7 +77,11 @@ export class Journal {
 
   async close(): Promise<void> {
     await this.#writing.catch(() => {});
-    await this.#file.close();
+    try {
+      await this.#file.close();
+    } catch (cause) {
+      throw unusable(this.#path, "written", cause);
+    }
   }
 
   /** Finds every line, and gives where the last whole one ends. */
@@ -118,9 +126,9 @@ function toEntry(key: string, result: GenerateResult | StructuredResult<unknown>
   return { key, structured: true, result: rest };
 }
 
-function unwritable(path: string, cause: unknown): GlimpseError {
+function unusable(path: string, how: "written" | "read", cause: unknown): GlimpseError {
   const { code } = cause as NodeJS.ErrnoException;
-  return new GlimpseError("INVALID_REQUEST", `journal: expected a file that can be written, got ${path}: ${code}`, {
+  return new GlimpseError("INVALID_REQUEST", `journal: expected a file that can be ${how}, got ${path}: ${code}`, {
     cause,
   });
 }

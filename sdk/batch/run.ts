@@ -6,7 +6,7 @@ import type { AnyInput, GenerateInput } from "../request/input.ts";
 import type { GenerateResult } from "../result.ts";
 import type { Client, RunningRequest } from "../stream.ts";
 import { Journal } from "./journal.ts";
-import { type BatchOptions, keyOf } from "./options.ts";
+import { type BatchOptions, failed, keyOf } from "./options.ts";
 import { Outbox } from "./outbox.ts";
 import { ProgressCount } from "./progress.ts";
 
@@ -60,7 +60,7 @@ export class BatchRun<Item> implements AsyncIterator<BatchItem<Item>, undefined>
 
   next(): Promise<Next<Item>> {
     const next = this.#outbox.next();
-    if (this.#source === undefined) void this.#begin();
+    if (this.#source === undefined && !this.#stopped) void this.#begin();
     void this.#take();
     return next;
   }
@@ -72,8 +72,12 @@ export class BatchRun<Item> implements AsyncIterator<BatchItem<Item>, undefined>
 
   async #begin(): Promise<void> {
     const { items, options } = this.#task;
-    this.#source = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
     const { journal, signal } = options;
+    try {
+      this.#source = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
+    } catch (error) {
+      return this.#stop({ error });
+    }
     const abort = (): void => void this.#stop({ error: aborted(signal) });
     if (signal?.aborted) return abort();
     if (signal !== undefined) this.#letGo = onAbort(signal, abort);
@@ -81,11 +85,11 @@ export class BatchRun<Item> implements AsyncIterator<BatchItem<Item>, undefined>
     this.#taking = true;
     try {
       this.#journal = await Journal.open(journal);
+      if (this.#stopped) await this.#journal.close();
     } catch (error) {
       void this.#stop({ error });
     }
     this.#taking = false;
-    if (this.#stopped) await this.#journal?.close();
     void this.#take();
   }
 
@@ -134,7 +138,7 @@ export class BatchRun<Item> implements AsyncIterator<BatchItem<Item>, undefined>
       if (!this.#stopped) await this.#journal?.write(key, result).catch((error) => this.#stop({ error }));
       return { ok: true, index, item, result, fromJournal: false };
     } catch (cause) {
-      const error = GlimpseError.is(cause) ? cause : failedInput(index, cause);
+      const error = GlimpseError.is(cause) ? cause : failed("toInput", index, cause);
       if (error.code === "DISPOSED" || hasNoWorkers(this.#task.client)) void this.#stop({ error });
       return { ok: false, index, item, error };
     }
@@ -181,16 +185,28 @@ export class BatchRun<Item> implements AsyncIterator<BatchItem<Item>, undefined>
     }
   }
 
-  /** Readers hear of it when the journal is closed. */
+  /** Never rejects. Readers hear of it when the journal is closed; if that fails, of its error. */
   async #stop(why: { error?: unknown }): Promise<void> {
     if (this.#stopped) return;
     this.#stopping.abort();
     this.#letGo();
     for (const stream of this.#streams) stream.cancel();
     // Not awaited: a generator that waits for something itself would hold up who leaves the loop.
-    if (this.#exhausted === undefined) Promise.resolve(this.#source?.return?.()).catch(() => {});
-    await this.#journal?.close();
-    this.#outbox.close(why);
+    if (this.#exhausted === undefined) void this.#closeSource();
+    try {
+      await this.#journal?.close();
+      this.#outbox.close(why);
+    } catch (error) {
+      this.#outbox.close({ error, ...why });
+    }
+  }
+
+  async #closeSource(): Promise<void> {
+    try {
+      await this.#source?.return?.();
+    } catch {
+      // Who would hear of it has left.
+    }
   }
 }
 
@@ -210,10 +226,6 @@ function hasNoWorkers(client: Pick<Client, "workers">): boolean {
 function sizeOf(items: object): number | undefined {
   if ("length" in items && typeof items.length === "number") return items.length;
   return "size" in items && typeof items.size === "number" ? items.size : undefined;
-}
-
-function failedInput(index: number, cause: unknown): GlimpseError {
-  return new GlimpseError("INVALID_REQUEST", `batch(): toInput failed for item ${index}: ${cause}`, { cause });
 }
 
 function aborted(signal: AbortSignal | undefined): GlimpseError {

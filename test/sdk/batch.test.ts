@@ -163,6 +163,46 @@ test("when the source fails, what it gave is answered first", async () => {
   expect(seen).toEqual(["A", "B"]);
 });
 
+test("a source that cannot be begun fails the loop", async () => {
+  const { glm } = client();
+  const source: Iterable<string> = {
+    [Symbol.iterator]: () => {
+      throw new Error("no such table");
+    },
+  };
+  await expect(collect(glm.batch(source, ask))).rejects.toThrow("no such table");
+});
+
+test("a source that fails when it is closed holds up nobody who leaves the loop", async () => {
+  const { glm } = client();
+  const source: Iterable<string> = {
+    [Symbol.iterator]: () => ({
+      next: () => ({ done: false, value: "a" }),
+      return: () => {
+        throw new Error("it cannot be closed");
+      },
+    }),
+  };
+  for await (const ending of glm.batch(source, ask)) {
+    expect(brief(ending)).toBe("A");
+    break;
+  }
+});
+
+test("a loop that was ended before it began takes nothing", async () => {
+  const { glm, transport } = client();
+  const controller = new AbortController();
+  const listening = vi.spyOn(controller.signal, "addEventListener");
+  const items = vi.fn(() => letters.values());
+  const source = { [Symbol.iterator]: items };
+  const loop = glm.batch(source, ask, { signal: controller.signal })[Symbol.asyncIterator]();
+  await loop.return?.();
+  expect(await loop.next()).toEqual({ done: true, value: undefined });
+  expect(items).not.toHaveBeenCalled();
+  expect(listening).not.toHaveBeenCalled();
+  expect(transport.asked).toEqual([]);
+});
+
 test("a full queue is waited for", async () => {
   let full = 3;
   const { glm, transport } = client((text, emit) => (full-- > 0 ? emit(fail("QUEUE_FULL")) : echo(text, emit)));
@@ -339,6 +379,12 @@ describe("a journal", () => {
     const refused = await collect(glm.batch(items, toInput, { journal }));
     expect(refused[0]).toMatchObject({
       error: { message: "batch(): key of item 0: expected a string, got an object" },
+    });
+    const key = () => {
+      throw new Error("no id");
+    };
+    expect((await collect(glm.batch(items, toInput, { journal, key })))[1]).toMatchObject({
+      error: { code: "INVALID_REQUEST", message: "batch(): key failed for item 1: Error: no id" },
     });
     await collect(glm.batch(items, toInput, { journal, key: ({ id }) => `${id}` }));
     expect(lines().map((line) => JSON.parse(line).key)).toEqual(["1", "2"]);
