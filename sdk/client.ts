@@ -92,7 +92,10 @@ export class Glimpse implements AsyncDisposable, Client {
     return makeBatch(this, items, toInput, options);
   }
 
-  /** A conversation: it keeps its history, and each turn reuses what the engine has computed for those before it. */
+  /**
+   * A conversation: it keeps its history, and each turn reuses what the engine has computed for those before it.
+   * @throws GlimpseError INVALID_REQUEST for options or messages that are none.
+   */
   chat(options: ChatOptions = {}): Chat {
     return new Chat((input, observer) => this.#start(input, observer), options);
   }

@@ -61,7 +61,7 @@ export class Chat {
    * Says `prompt`, a text or content in the format of messages, and returns the stream of the answer. Both become part of
    * the history when the answer has ended; a turn that fails, is aborted or cancelled, or that spends all its tokens on
    * thinking, leaves it as it was. With a schema as `output` this one answer is held to it, and is in the history as JSON.
-   * @throws GlimpseError INVALID_REQUEST while an earlier turn is under way.
+   * @throws GlimpseError INVALID_REQUEST while an earlier turn is under way, and for options that are no object.
    */
   send<Schema extends OutputSchema>(
     prompt: string | readonly Content[],
@@ -77,7 +77,11 @@ export class Chat {
         hint: "Await the `result` of the first, or fork() the chat.",
       });
     }
+    if (!isRecord(options as unknown)) throw invalid("chat.send()", "an object of options", options);
     const { images, pdf, video, ...own } = options;
+    if ("messages" in own && own.messages !== undefined) {
+      throw invalid("chat.send(): messages", "none beside those of the chat", own.messages);
+    }
     const turn = userTurn(prompt, { images, pdf, video });
     this.#running = true;
     const input = { ...this.#options, ...withoutUndefined(own), messages: [...this.#messages, turn] };

@@ -170,6 +170,16 @@ test("a chat goes on from its JSON, pictures and all", async () => {
   expect(() => JSON.stringify(blob)).toThrow("expected what JSON can hold, got a Blob");
 });
 
+test("what no chat has saved is refused by name", () => {
+  const { glm } = start();
+  const restore = (content: unknown) => () => glm.chat({ messages: [{ role: "user", content: [content] }] as never });
+  expect(restore({ type: "image", saved: null })).toThrow(
+    "chat(): messages: saved: expected { path }, { url } or { base64 }, as chat.toJSON() gives it, got null",
+  );
+  expect(restore({ type: "video", frames: 3 })).toThrow("chat(): messages: frames: expected an array of sources");
+  expect(restore({ type: "video", frames: [3], fps: 1 })).toThrow("chat(): messages: saved: expected { path }");
+});
+
 test("what the caller changes later changes nothing in the history", async () => {
   const { chat, transport } = start();
   const bytes = Buffer.from(pixel);
@@ -184,6 +194,8 @@ test("what the caller changes later changes nothing in the history", async () =>
   await chat.send("b").result;
   expect(Buffer.from(transport.requests.at(-1)?.submission.frames[0] ?? [])).toEqual(pixel);
   expect(() => (chat.messages as unknown[]).push(1)).toThrow(TypeError);
+  const [turn] = chat.messages;
+  expect(() => Object.assign((turn?.content ?? []).at(-1) as object, { text: "b" })).toThrow(TypeError);
 });
 
 test("what is no turn is refused by name", async () => {
@@ -191,7 +203,15 @@ test("what is no turn is refused by name", async () => {
   await expect(chat.send(5 as never).result).rejects.toThrow("messages[0].content[0].text: expected a text, got 5");
   await expect(chat.send("a", { images: [5 as never] }).result).rejects.toThrow("messages[0].content[0].image");
   expect(() => chat.send("a", { images: "a.png" as never })).toThrow("images: expected an array of pictures");
+  expect(() => chat.send("a", null as never)).toThrow("chat.send(): expected an object of options, got null");
+  expect(() => chat.send("a", { messages: [] } as never)).toThrow("chat.send(): messages: expected none");
   expect(() => glm.chat({ messages: "x" as never })).toThrow("chat(): messages: expected an array");
+  const ask = (message: unknown) => glm.chat({ messages: [message] as never }).send("a").result;
+  await expect(ask(null)).rejects.toThrow("messages[0]: expected { role, content }, got null");
+  await expect(ask({ role: "user", content: [5] })).rejects.toThrow("messages[0].content[0]: expected { type:");
+  await expect(ask({ role: "user", content: "b", name: "Ann" })).rejects.toThrow(
+    "messages[0]: expected only role, content",
+  );
   await expect(glm.chat({ maxTokens: 5 } as never).send("a").result).rejects.toThrow('got "maxTokens"');
   expect(chat.messages).toEqual([]);
 });
