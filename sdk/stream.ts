@@ -137,7 +137,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
     return { [Symbol.asyncIterator]: () => textsOf(this[Symbol.asyncIterator]()) };
   }
 
-  [Symbol.asyncIterator](): EventIterator {
+  [Symbol.asyncIterator](): EventIterator<StreamEvent> {
     if (this.#iterated) {
       throw new GlimpseError("INVALID_REQUEST", "a stream can be iterated once, and this one has been", {
         hint: "Await its `result`, or call stream() again.",

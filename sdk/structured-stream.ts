@@ -5,6 +5,7 @@ import { PartialJson } from "./output/partial-json.ts";
 import type { OutputSchema } from "./output/schema.ts";
 import type { CancelledResult, PartialOutput, StreamEvent, StructuredEvent, StructuredResult } from "./result.ts";
 import type { GenerationStream } from "./stream.ts";
+import { type EventIterator, textsOf } from "./text-stream.ts";
 
 /** A running request whose answer is held to a schema; otherwise as GenerationStream. */
 export class StructuredStream<Output, Input = Output> implements AsyncIterable<StructuredEvent<Output, Input>> {
@@ -34,7 +35,12 @@ export class StructuredStream<Output, Input = Output> implements AsyncIterable<S
     this.#stream.cancel();
   }
 
-  [Symbol.asyncIterator](): AsyncIterator<StructuredEvent<Output, Input>, undefined> {
+  /** The JSON as it is written, piece by piece; otherwise as that of GenerationStream. */
+  get textStream(): AsyncIterable<string> {
+    return { [Symbol.asyncIterator]: () => textsOf(this[Symbol.asyncIterator]()) };
+  }
+
+  [Symbol.asyncIterator](): EventIterator<StructuredEvent<Output, Input>> {
     const events = this.#events(this.#stream[Symbol.asyncIterator]());
     return {
       next: () => events.next(),

@@ -21,6 +21,7 @@ const reading = { text: "Read all the text in this image.", markdown: "Convert t
 
 /** Reads a page, or what is shown of a PDF: greedy, as there is one right answer. */
 export function ocr(page: ImageSource | PdfRef, { format = "text", ...options }: OcrOptions = {}): GenerateInput {
+  if (!Object.hasOwn(reading, format)) throw invalid("format", '"text" or "markdown"', format);
   return ask(page, reading[format], greedy(options));
 }
 
@@ -36,6 +37,7 @@ export function describe(media: ImageSource | VideoRef, options: TaskOptions = {
 
 /** Points at `what` with boxes, in the words of the model's authors: greedy, as there is one right answer. */
 export function locate(picture: ImageSource, what: string, options: TaskOptions = {}): GenerateInput {
+  if (typeof what !== "string" || what.trim() === "") throw invalid("what", "a text that names what to point at", what);
   const words = `Please pinpoint the bounding box [[x1,y1,x2,y2], …] in the image as per the given description. ${what}`;
   return ask(picture, words, greedy(options));
 }

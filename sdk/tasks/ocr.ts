@@ -24,9 +24,8 @@ export type OcrSource = ImageSource | PdfRef | readonly ImageSource[];
 /** Reads every page in a request of its own, many at once. Rejects with the error of the first page that fails. */
 export async function readPages(client: Client, source: OcrSource, options: OcrOptions): Promise<OcrResult> {
   const read: OcrPage[] = [];
-  const { signal } = options;
   const pages = await pagesOf(client, source, options);
-  for await (const ending of makeBatch(client, pages, ({ shown }) => ocr(shown, options), { signal })) {
+  for await (const ending of makeBatch(client, pages, ({ shown }) => ocr(shown, options))) {
     if (!ending.ok) throw ending.error;
     const { item, result } = ending;
     read.push({ page: item.page, text: unfenced(result.text), result });

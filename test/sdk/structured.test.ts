@@ -155,6 +155,30 @@ describe("OUTPUT_INVALID", () => {
   });
 });
 
+test("the text stream is the JSON alone, throws what the schema says, and is left at once", async () => {
+  const texts: string[] = [];
+  for await (const piece of (await answered(receipt, [answer], "stop")).textStream) texts.push(piece);
+  expect(texts.join("")).toBe(answer);
+  const refused = await answered(
+    receipt.refine(() => false, "no"),
+    [answer],
+    "stop",
+  );
+  await expect(async () => {
+    for await (const _ of refused.textStream);
+  }).rejects.toMatchObject({ code: "OUTPUT_INVALID" });
+
+  const { transport, stream } = start(receipt);
+  const request = await transport.request();
+  const waiting = stream.textStream[Symbol.asyncIterator]();
+  const next = waiting.next();
+  const left = waiting.return?.();
+  expect(request.cancelled).toBe(true);
+  request.emit(done("cancelled"));
+  expect(await next).toEqual({ done: true, value: undefined });
+  await left;
+});
+
 test("leaving the loop cancels the request, and the result says so", async () => {
   const { transport, stream } = start(receipt);
   const request = await transport.request();
@@ -198,4 +222,23 @@ test("a ready task refuses a schema by name, as a rejection", async () => {
   await expect(glm.describe("a.png", options)).rejects.toMatchObject(refused);
   await expect(glm.locate("a.png", "a cup", options)).rejects.toMatchObject(refused);
   await expect(glm.ocr("a.png", options)).rejects.toMatchObject(refused);
+});
+
+test("a ready task refuses by name what it does not know", async () => {
+  const glm = new Glimpse(new MemoryTransport(), { allowHosts: new Set() });
+  const format = { format: "toString" } as object;
+  await expect(glm.ocr("a.png", format)).rejects.toThrow('format: expected "text" or "markdown", got "toString"');
+  await expect(glm.locate("a.png", undefined as never)).rejects.toThrow(
+    "what: expected a text that names what to point at, got nothing",
+  );
+});
+
+test("reading pages is aborted as a request is", async () => {
+  const glm = new Glimpse(new MemoryTransport(), { allowHosts: new Set() });
+  const controller = new AbortController();
+  const read = glm.ocr(["a.png", "b.png"], { signal: controller.signal });
+  controller.abort(new Error("enough"));
+  const message = "the request was aborted by its signal";
+  await expect(read).rejects.toMatchObject({ code: "ABORTED", message, cause: new Error("enough") });
+  await expect(glm.ocr("a.png", { signal: 5 } as object)).rejects.toThrow("signal: expected an AbortSignal, got 5");
 });
