@@ -13,7 +13,7 @@ import type { VideoRef } from "./media/video.ts";
 import { publishRequests } from "./observe/channels.ts";
 import { logRequests } from "./observe/lines.ts";
 import type { Log } from "./observe/logger.ts";
-import type { RequestObserver } from "./observe/observer.ts";
+import { allOf, type RequestObserver } from "./observe/observer.ts";
 import type { InferInput, InferOutput, OutputSchema } from "./output/schema.ts";
 import type { AnyInput, GenerateInput, StructuredInput } from "./request/input.ts";
 import type { CancelledResult, GenerateResult, StructuredResult } from "./result.ts";
@@ -66,9 +66,10 @@ export class Glimpse implements AsyncDisposable, Client {
   }
 
   #start(input: AnyInput, ...observers: RequestObserver[]): GenerationStream | StructuredStream<unknown> {
-    const stream = this.#stream(input, observers);
+    const model = this.workers().find((worker) => worker.model !== undefined)?.model;
+    const context = { ...this.#callContext(), model, observer: allOf([...this.#observers, ...observers]) };
     // What is no schema at all is refused by the stream.
-    return input?.output === undefined ? stream : new StructuredStream(stream, input.output);
+    return input?.output === undefined ? new GenerationStream(input, context) : new StructuredStream(input, context);
   }
 
   /**
@@ -122,15 +123,6 @@ export class Glimpse implements AsyncDisposable, Client {
   async locate(picture: ImageSource, what: string, options: TaskOptions = {}): Promise<GenerateResult> {
     const result = await this.generate(tasks.locate(picture, what, options));
     return { ...result, boxes: result.boxes.map((box) => ({ ...box, label: box.label ?? what })) };
-  }
-
-  #stream(input: AnyInput, observers: readonly RequestObserver[]): GenerationStream {
-    const model = this.workers().find((worker) => worker.model !== undefined)?.model;
-    return new GenerationStream(input, {
-      ...this.#callContext(),
-      model,
-      observers: [...this.#observers, ...observers],
-    });
   }
 
   #callContext(): CallContext {

@@ -7,7 +7,7 @@ import { Call, type CallContext } from "./call.ts";
 import type { TokenCount } from "./count.ts";
 import { EventBuffer } from "./event-buffer.ts";
 import { Generation } from "./generation.ts";
-import { allOf, type RequestObserver } from "./observe/observer.ts";
+import type { RequestObserver } from "./observe/observer.ts";
 import type { AnyInput } from "./request/input.ts";
 import type { PreparedRequest } from "./request/prepare.ts";
 import type { GenerateResult, PartialResult, StreamEvent, Warning } from "./result.ts";
@@ -26,7 +26,7 @@ export type RunningRequest = Pick<GenerationStream, "result" | "cancel">;
 export interface RequestContext extends CallContext {
   /** What the workers run, if that is known yet. */
   model: string | undefined;
-  observers: readonly RequestObserver[];
+  observer: Required<RequestObserver>;
 }
 
 /**
@@ -51,7 +51,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
     const { requestId, seed } = this.#generation;
     // Who only iterates sees the error in the loop.
     this.result = this.#ending.promise;
-    this.#observer = allOf(context.observers);
+    this.#observer = context.observer;
     this.#observer.started({ requestId, model: context.model });
     this.#call = new Call(
       context,

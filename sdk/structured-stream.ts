@@ -3,8 +3,9 @@ import { CallStack } from "./call-stack.ts";
 import { structured } from "./output/answer.ts";
 import { PartialJson } from "./output/partial-json.ts";
 import type { OutputSchema } from "./output/schema.ts";
+import type { StructuredInput } from "./request/input.ts";
 import type { CancelledResult, PartialOutput, StreamEvent, StructuredEvent, StructuredResult } from "./result.ts";
-import type { GenerationStream } from "./stream.ts";
+import { GenerationStream, type RequestContext } from "./stream.ts";
 import { type EventIterator, textsOf } from "./text-stream.ts";
 
 /** A running request whose answer is held to a schema; otherwise as GenerationStream. */
@@ -17,13 +18,21 @@ export class StructuredStream<Output, Input = Output> implements AsyncIterable<S
   readonly result: Promise<StructuredResult<Output> | CancelledResult>;
   readonly #stream: GenerationStream;
 
-  constructor(stream: GenerationStream, schema: OutputSchema) {
-    this.#stream = stream;
+  constructor(input: StructuredInput<OutputSchema>, context: RequestContext) {
+    const { output } = input;
+    const { observer } = context;
+    // How it ends is for the schema to say.
+    this.#stream = new GenerationStream(input, { ...context, observer: { ...observer, finished: () => {} } });
     const stack = new CallStack();
-    this.result = stream.result.then(async (result) => {
-      const completed = await structured<Output>(result, schema);
-      if (!GlimpseError.is(completed)) return completed;
+    this.result = this.#stream.result.then(async (result) => {
+      const { requestId } = result;
+      const completed = await structured<Output>(result, output);
+      if (!(completed instanceof GlimpseError)) {
+        observer.finished({ requestId, result: completed });
+        return completed;
+      }
       stack.showIn(completed);
+      observer.failed({ requestId, error: completed });
       throw completed;
     });
     // Who only iterates sees the error in the loop.

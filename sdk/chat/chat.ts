@@ -2,7 +2,7 @@ import { GlimpseError } from "../../protocol/errors.ts";
 import { invalid, isRecord } from "../invalid.ts";
 import type { RequestObserver } from "../observe/observer.ts";
 import type { InferInput, InferOutput, OutputSchema } from "../output/schema.ts";
-import type { AnyInput, Content, GenerateInput, Message, StructuredInput } from "../request/input.ts";
+import type { AnyInput, Content, Message, StructuredInput } from "../request/input.ts";
 import type { GenerateOptions } from "../request/options.ts";
 import type { GenerateResult } from "../result.ts";
 import type { GenerationStream } from "../stream.ts";
@@ -85,16 +85,11 @@ export class Chat {
     const turn = userTurn(prompt, { images, pdf, video });
     this.#running = true;
     const input = { ...this.#options, ...withoutUndefined(own), messages: [...this.#messages, turn] };
-    const finished = (result: GenerateResult): void => this.#end(turn, result);
-    const failed = (): void => this.#end(turn);
-    // Who hears of the ending before the caller does, who may send the next turn at once: an observer; or, where a schema
-    // has the last word, the first to wait for it.
-    if (own.output === undefined) {
-      return this.#sendRequest(input as GenerateInput, { finished: ({ result }) => finished(result), failed });
-    }
-    const stream = this.#sendRequest(input as StructuredInput<OutputSchema>, {});
-    stream.result.then(finished, failed);
-    return stream;
+    // An observer hears of the ending before the caller, who may send the next turn at once.
+    return this.#sendRequest(input as AnyInput, {
+      finished: ({ result }) => this.#end(turn, result),
+      failed: () => this.#end(turn),
+    });
   }
 
   /** A second conversation with the same past. Neither hears of what the other says from now on. */
