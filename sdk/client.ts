@@ -19,9 +19,9 @@ import type { AnyInput, GenerateInput, StructuredInput } from "./request/input.t
 import type { CancelledResult, GenerateResult, StructuredResult } from "./result.ts";
 import { type Client, GenerationStream } from "./stream.ts";
 import { StructuredStream } from "./structured-stream.ts";
-import type { OcrOptions, TaskOptions } from "./tasks/inputs.ts";
 import * as tasks from "./tasks/inputs.ts";
 import { type OcrResult, type OcrSource, readPages } from "./tasks/ocr.ts";
+import type { OcrOptions, TaskOptions } from "./tasks/options.ts";
 
 /** Takes nothing any more. */
 const draining: Pick<Transport, "submit"> = {

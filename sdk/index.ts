@@ -68,6 +68,6 @@ export type {
 } from "./result.ts";
 export type { GenerationStream } from "./stream.ts";
 export type { StructuredStream } from "./structured-stream.ts";
-export type { OcrOptions, TaskOptions } from "./tasks/inputs.ts";
 export * as tasks from "./tasks/inputs.ts";
 export type { OcrPage, OcrResult, OcrSource } from "./tasks/ocr.ts";
+export type { OcrOptions, TaskOptions } from "./tasks/options.ts";

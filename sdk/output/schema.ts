@@ -66,17 +66,21 @@ function standardJsonSchema({ "~standard": standard }: StandardSchema): Record<s
       hint: hints.get(vendor) ?? `See whether ${vendor} can convert it to JSON Schema, and pass that.`,
     });
   }
+  const libraryOptions = standard.vendor === "valibot" && { libraryOptions: valibotOptions };
+  const json = convert(standard as StandardJsonSchema["~standard"], { target: "draft-2020-12", ...libraryOptions });
+  if (isRecord(json)) return json;
+  throw invalid("output", `a JSON Schema that is an object from ${standard.vendor}`, json);
+}
+
+function convert(
+  { vendor, jsonSchema }: StandardJsonSchema["~standard"],
+  options: Parameters<StandardJsonSchema["~standard"]["jsonSchema"]["input"]>[0],
+): unknown {
   try {
-    const libraryOptions = standard.vendor === "valibot" && { libraryOptions: valibotOptions };
-    return (standard as StandardJsonSchema["~standard"]).jsonSchema.input({
-      target: "draft-2020-12",
-      ...libraryOptions,
-    });
+    return jsonSchema.input(options);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new GlimpseError("SCHEMA_UNSUPPORTED", `output: ${standard.vendor} has no JSON Schema for it: ${why}`, {
-      cause,
-    });
+    throw new GlimpseError("SCHEMA_UNSUPPORTED", `output: ${vendor} has no JSON Schema for it: ${why}`, { cause });
   }
 }
 

@@ -3,7 +3,8 @@ import type { ImageSource } from "../media/image.ts";
 import { isPdf, type PdfRef, pdf, toPdf } from "../media/pdf.ts";
 import type { GenerateResult } from "../result.ts";
 import type { Client } from "../stream.ts";
-import { type OcrOptions, ocr } from "./inputs.ts";
+import { ocr } from "./inputs.ts";
+import { checked, type OcrOptions } from "./options.ts";
 
 export interface OcrPage {
   /** Counted from 1: of a PDF the number that the page has there, else the place of the picture. */
@@ -24,7 +25,7 @@ export type OcrSource = ImageSource | PdfRef | readonly ImageSource[];
 /** Reads every page in a request of its own, many at once. Rejects with the error of the first page that fails. */
 export async function readPages(client: Client, source: OcrSource, options: OcrOptions): Promise<OcrResult> {
   const read: OcrPage[] = [];
-  const pages = await pagesOf(client, source, options);
+  const pages = await pagesOf(client, source, checked(options));
   for await (const ending of makeBatch(client, pages, ({ shown }) => ocr(shown, options))) {
     if (!ending.ok) throw ending.error;
     const { item, result } = ending;

@@ -250,6 +250,27 @@ describe("other schemas", () => {
     });
   });
 
+  it("that yield something else than a JSON Schema are refused", () => {
+    for (const [given, got] of [
+      [true, "true"],
+      [undefined, "nothing"],
+    ]) {
+      expect(
+        refusal({ "~standard": { version: 1, vendor: "own", validate, jsonSchema: { input: () => given } } }),
+      ).toMatchObject({
+        code: "INVALID_REQUEST",
+        message: `output: expected a JSON Schema that is an object from own, got ${got}`,
+      });
+    }
+  });
+
+  it("what JSON cannot hold is no JSON Schema", () => {
+    expect(refusal({ type: "integer", maximum: 1n })).toMatchObject({
+      code: "SCHEMA_UNSUPPORTED",
+      message: expect.stringContaining("output: the schema is no JSON: "),
+    });
+  });
+
   it.each([[3], ["{}"], [[]], [null], [new Map()], [() => {}]])("%j is no schema", (value) => {
     expect(refusal(value)).toMatchObject({
       code: "INVALID_REQUEST",

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { GlimpseError } from "../../protocol/errors.ts";
 import type { Part } from "../../protocol/messages.ts";
 import { Glimpse } from "../../sdk/client.ts";
+import { pdf } from "../../sdk/media/pdf.ts";
 import type { OutputSchema } from "../../sdk/output/schema.ts";
 import { done, MemoryTransport } from "./memory-transport.ts";
 
@@ -231,6 +232,10 @@ test("a ready task refuses by name what it does not know", async () => {
   await expect(glm.locate("a.png", undefined as never)).rejects.toThrow(
     "what: expected a text that names what to point at, got nothing",
   );
+  const nothing = "options of a task: expected an object, got null";
+  await expect(glm.caption("a.png", null as never)).rejects.toThrow(nothing);
+  await expect(glm.locate("a.png", "a cup", null as never)).rejects.toThrow(nothing);
+  await expect(glm.ocr(pdf("a.pdf"), null as never)).rejects.toThrow(nothing);
 });
 
 test("reading pages is aborted as a request is", async () => {
