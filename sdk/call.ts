@@ -8,7 +8,7 @@ import {
 } from "../orchestrator/transport.ts";
 import { GlimpseError } from "../protocol/errors.ts";
 import { onAbort } from "./abort.ts";
-import { CallStack } from "./call-stack.ts";
+import type { CallStack } from "./call-stack.ts";
 import type { AnyInput } from "./request/input.ts";
 import { type PreparedRequest, prepareRequest } from "./request/prepare.ts";
 import type { PartialResult } from "./result.ts";
@@ -16,6 +16,7 @@ import type { PartialResult } from "./result.ts";
 export interface CallContext {
   transport: Pick<Transport, "submit">;
   allowHosts: ReadonlySet<string>;
+  stack: CallStack;
   /** Called when the transport has the request, or never will have. */
   onSent: () => void;
 }
@@ -42,7 +43,7 @@ export interface CallListener {
 export class Call {
   readonly #subject: CallSubject;
   readonly #listener: CallListener;
-  readonly #stack = new CallStack();
+  readonly #stack: CallStack;
   readonly #preparing = new AbortController();
   readonly #letGo: () => void;
   #labels: readonly string[] = [];
@@ -52,6 +53,7 @@ export class Call {
   #ended = false;
 
   constructor(context: CallContext, input: AnyInput, subject: CallSubject, listener: CallListener) {
+    this.#stack = context.stack;
     this.#subject = subject;
     this.#listener = listener;
     // Anything else than a signal is refused with the other options.

@@ -6,6 +6,7 @@ import { type Batch, makeBatch, type ResultOf } from "./batch/batch.ts";
 import type { BatchOptions } from "./batch/options.ts";
 import type { ToInput } from "./batch/run.ts";
 import type { CallContext } from "./call.ts";
+import { CallStack } from "./call-stack.ts";
 import { Chat, type ChatOptions } from "./chat/chat.ts";
 import { countTokens, type TokenCount } from "./count.ts";
 import type { ImageSource } from "./media/image.ts";
@@ -129,7 +130,8 @@ export class Glimpse implements AsyncDisposable, Client {
     const { promise: sent, resolve: onSent } = new Deferred<void>();
     this.#reading.add(sent);
     void sent.then(() => this.#reading.delete(sent));
-    return { transport: this.#draining ? draining : this.#transport, allowHosts: this.#allowHosts, onSent };
+    const transport = this.#draining ? draining : this.#transport;
+    return { transport, allowHosts: this.#allowHosts, stack: new CallStack(), onSent };
   }
 
   /**

@@ -1,5 +1,4 @@
 import { GlimpseError } from "../protocol/errors.ts";
-import { CallStack } from "./call-stack.ts";
 import { structured } from "./output/answer.ts";
 import { PartialJson } from "./output/partial-json.ts";
 import type { OutputSchema } from "./output/schema.ts";
@@ -20,10 +19,9 @@ export class StructuredStream<Output, Input = Output> implements AsyncIterable<S
 
   constructor(input: StructuredInput<OutputSchema>, context: RequestContext) {
     const { output } = input;
-    const { observer } = context;
+    const { observer, stack } = context;
     // How it ends is for the schema to say.
     this.#stream = new GenerationStream(input, { ...context, observer: { ...observer, finished: () => {} } });
-    const stack = new CallStack();
     this.result = this.#stream.result.then(async (result) => {
       const { requestId } = result;
       const completed = await structured<Output>(result, output);
