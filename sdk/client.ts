@@ -76,9 +76,8 @@ export class Glimpse implements AsyncDisposable, Client {
   /**
    * Answers every item, many at once and over all workers, in bounded memory: `toInput` makes a request of an item, which
    * may come from an array, a generator or an async iterable. An item whose request has a schema as `output` has a typed
-   * `result.output`. Each item has its own result or error; the loop throws only
-   * for what ends all of it. Leaving the loop cancels what is under way. `options.journal` lets a run go on after an
-   * interruption.
+   * `result.output`. Each item has its own result or error; the loop throws only for what ends all of it. Leaving the loop
+   * cancels what is under way. `options.journal` lets a run go on after an interruption.
    * @throws GlimpseError INVALID_REQUEST for wrong arguments.
    */
   batch<Item, Input extends AnyInput>(
