@@ -1,3 +1,10 @@
+import { GlimpseError } from "../protocol/errors.ts";
+
+/** What a request ends with when its signal fires. */
+export function requestAborted({ reason }: AbortSignal): GlimpseError {
+  return new GlimpseError("ABORTED", "the request was aborted by its signal", { cause: reason });
+}
+
 type Follower = { call: () => void };
 
 const followersOf = new WeakMap<AbortSignal, Set<Follower>>();

@@ -1,9 +1,12 @@
+import { Deferred } from "../orchestrator/deferred.ts";
 import type { WorkerEvent, WorkerInfo } from "../orchestrator/events.ts";
 import type { Transport } from "../orchestrator/transport.ts";
 import { GlimpseError } from "../protocol/errors.ts";
-import { type Batch, makeBatch } from "./batch/batch.ts";
+import { type Batch, makeBatch, type ResultOf } from "./batch/batch.ts";
 import type { BatchOptions } from "./batch/options.ts";
 import type { ToInput } from "./batch/run.ts";
+import type { CallContext } from "./call.ts";
+import { CallStack } from "./call-stack.ts";
 import { Chat, type ChatOptions } from "./chat/chat.ts";
 import { countTokens, type TokenCount } from "./count.ts";
 import type { ImageSource } from "./media/image.ts";
@@ -11,15 +14,15 @@ import type { VideoRef } from "./media/video.ts";
 import { publishRequests } from "./observe/channels.ts";
 import { logRequests } from "./observe/lines.ts";
 import type { Log } from "./observe/logger.ts";
-import type { RequestObserver } from "./observe/observer.ts";
+import { allOf, type RequestObserver } from "./observe/observer.ts";
 import type { InferInput, InferOutput, OutputSchema } from "./output/schema.ts";
 import type { AnyInput, GenerateInput, StructuredInput } from "./request/input.ts";
 import type { CancelledResult, GenerateResult, StructuredResult } from "./result.ts";
 import { type Client, GenerationStream } from "./stream.ts";
 import { StructuredStream } from "./structured-stream.ts";
-import type { OcrOptions, TaskOptions } from "./tasks/inputs.ts";
 import * as tasks from "./tasks/inputs.ts";
 import { type OcrResult, type OcrSource, readPages } from "./tasks/ocr.ts";
+import type { OcrOptions, TaskOptions } from "./tasks/options.ts";
 
 /** Takes nothing any more. */
 const draining: Pick<Transport, "submit"> = {
@@ -37,7 +40,7 @@ export class Glimpse implements AsyncDisposable, Client {
   readonly #transport: Transport;
   readonly #allowHosts: ReadonlySet<string>;
   readonly #observers: readonly RequestObserver[];
-  /** For each request whose input is still being read, and each count. */
+  /** For each call whose input is still being read. */
   readonly #reading = new Set<Promise<void>>();
   #draining = false;
 
@@ -63,30 +66,39 @@ export class Glimpse implements AsyncDisposable, Client {
     return this.#start(input);
   }
 
-  #start(input: AnyInput): GenerationStream | StructuredStream<unknown> {
-    const stream = this.#stream(input);
+  #start(input: AnyInput, ...observers: RequestObserver[]): GenerationStream | StructuredStream<unknown> {
+    const model = this.workers().find((worker) => worker.model !== undefined)?.model;
+    const context = { ...this.#callContext(), model, observer: allOf([...this.#observers, ...observers]) };
     // What is no schema at all is refused by the stream.
-    return input?.output === undefined ? stream : new StructuredStream(stream, input.output);
+    return input?.output === undefined ? new GenerationStream(input, context) : new StructuredStream(input, context);
   }
 
   /**
    * Answers every item, many at once and over all workers, in bounded memory: `toInput` makes a request of an item, which
-   * may come from an array, a generator or an async iterable. Each item has its own result or error; the loop throws only
-   * for what ends all of it. Leaving the loop cancels what is under way. `options.journal` lets a run go on after an
-   * interruption.
+   * may come from an array, a generator or an async iterable. An item whose request has a schema as `output` has a typed
+   * `result.output`. Each item has its own result or error; the loop throws only for what ends all of it. Leaving the loop
+   * cancels what is under way. `options.journal` lets a run go on after an interruption.
    * @throws GlimpseError INVALID_REQUEST for wrong arguments.
    */
+  batch<Item, Input extends AnyInput>(
+    items: Iterable<Item> | AsyncIterable<Item>,
+    toInput: ToInput<Item, Input>,
+    options?: BatchOptions<Item>,
+  ): Batch<Item, ResultOf<Input>>;
   batch<Item>(
     items: Iterable<Item> | AsyncIterable<Item>,
-    toInput: ToInput<Item>,
+    toInput: ToInput<Item, AnyInput>,
     options?: BatchOptions<Item>,
   ): Batch<Item> {
     return makeBatch(this, items, toInput, options);
   }
 
-  /** A conversation: it keeps its history, and each turn reuses what the engine has computed for those before it. */
+  /**
+   * A conversation: it keeps its history, and each turn reuses what the engine has computed for those before it.
+   * @throws GlimpseError INVALID_REQUEST for options or messages that are none.
+   */
   chat(options: ChatOptions = {}): Chat {
-    return new Chat((input, observer) => this.#stream(input, observer), options);
+    return new Chat((input, observer) => this.#start(input, observer), options);
   }
 
   /**
@@ -98,12 +110,12 @@ export class Glimpse implements AsyncDisposable, Client {
   }
 
   /** One sentence about a picture or a video, as `text`. */
-  caption(media: ImageSource | VideoRef, options: TaskOptions = {}): Promise<GenerateResult> {
+  async caption(media: ImageSource | VideoRef, options: TaskOptions = {}): Promise<GenerateResult> {
     return this.generate(tasks.caption(media, options));
   }
 
   /** All that there is to say about a picture or a video, as `text`. */
-  describe(media: ImageSource | VideoRef, options: TaskOptions = {}): Promise<GenerateResult> {
+  async describe(media: ImageSource | VideoRef, options: TaskOptions = {}): Promise<GenerateResult> {
     return this.generate(tasks.describe(media, options));
   }
 
@@ -113,17 +125,12 @@ export class Glimpse implements AsyncDisposable, Client {
     return { ...result, boxes: result.boxes.map((box) => ({ ...box, label: box.label ?? what })) };
   }
 
-  #stream(input: AnyInput, ...observers: RequestObserver[]): GenerationStream {
-    const transport = this.#draining ? draining : this.#transport;
-    let onSent!: () => void;
-    const sent = new Promise<void>((resolve) => {
-      onSent = resolve;
-    });
+  #callContext(): CallContext {
+    const { promise: sent, resolve: onSent } = new Deferred<void>();
     this.#reading.add(sent);
     void sent.then(() => this.#reading.delete(sent));
-    const model = this.workers().find((worker) => worker.model !== undefined)?.model;
-    const told = [...this.#observers, ...observers];
-    return new GenerationStream(transport, input, { allowHosts: this.#allowHosts, model, observers: told, onSent });
+    const transport = this.#draining ? draining : this.#transport;
+    return { transport, allowHosts: this.#allowHosts, stack: new CallStack(), onSent };
   }
 
   /**
@@ -131,15 +138,8 @@ export class Glimpse implements AsyncDisposable, Client {
    * a video besides. Only headers are read, and nothing is generated; a prompt that is too long is counted too. Options of
    * generation are checked and have no effect; `signal`, `timeoutMs` and `queueTimeoutMs` hold.
    */
-  count(input: GenerateInput): Promise<TokenCount> {
-    const count = countTokens(this.#draining ? draining : this.#transport, input, this.#allowHosts);
-    const ended = count.then(
-      () => {},
-      () => {},
-    );
-    this.#reading.add(ended);
-    void ended.then(() => this.#reading.delete(ended));
-    return count;
+  count(input: AnyInput): Promise<TokenCount> {
+    return countTokens(this.#callContext(), input);
   }
 
   /** The workers as they are now. */

@@ -47,12 +47,12 @@ export async function drawBoxes(
   const label = sourceLabel(source, "image");
   const { controller, release } = followSignal(options.signal, aborted);
   const { signal } = controller;
-  // Loaded by who draws: starting processes is not what every program needs.
-  const [{ runDrawBoxes }, { resolvePython }] = await Promise.all([
-    import("../orchestrator/python/draw-boxes.ts"),
-    import("../orchestrator/python/resolve.ts"),
-  ]);
   try {
+    // Loaded by who draws: starting processes is not what every program needs.
+    const [{ runDrawBoxes }, { resolvePython }] = await Promise.all([
+      import("../orchestrator/python/draw-boxes.ts"),
+      import("../orchestrator/python/resolve.ts"),
+    ]);
     signal.throwIfAborted();
     const context = { allowHosts: parseAllowHosts(options.allowHosts ?? []), limits: fetchLimits, signal };
     const picture = await readMedium("image", source, label, context);

@@ -1,6 +1,5 @@
 import { randomInt } from "node:crypto";
 import type { RequestEvent } from "../orchestrator/transport.ts";
-import { GlimpseError } from "../protocol/errors.ts";
 import type { Part } from "../protocol/messages.ts";
 import type { Box, GenerateResult, PartialResult, StreamEvent, Warning } from "./result.ts";
 
@@ -16,7 +15,6 @@ export class Generation {
   #preparedMs = 0;
   /** From the call; undefined before the first token. */
   firstTokenMs: number | undefined;
-  #labels: readonly string[] = [];
   #text = "";
   #thinking = "";
   #raw = "";
@@ -28,9 +26,8 @@ export class Generation {
     this.requestId = requestId;
   }
 
-  /** `labels` name the media, so that messages of the worker can say which one they mean. */
-  prepared(labels: readonly string[]): void {
-    this.#labels = labels;
+  /** The media are read. */
+  prepared(): void {
     this.#preparedMs = performance.now() - this.#calledAt;
   }
 
@@ -66,22 +63,10 @@ export class Generation {
     }
   }
 
-  warning({ code, message, media }: RequestEvent & { type: "warning" }): Warning {
-    const warning: Warning = { code, message: this.#naming(message, media) };
+  warning({ code, message }: RequestEvent & { type: "warning" }): Warning {
+    const warning: Warning = { code, message };
     this.#warnings.push(warning);
     return warning;
-  }
-
-  /** The same error with the name of the medium at fault, and with what there is. */
-  error(error: GlimpseError, media?: number): GlimpseError<PartialResult> {
-    const { code, hint, retryAfterMs, traceback, cause } = error;
-    const details = { hint, retryAfterMs, traceback, cause, requestId: this.requestId, partial: this.partial() };
-    return new GlimpseError(code, this.#naming(error.message, media), details);
-  }
-
-  #naming(message: string, media: number | undefined): string {
-    const label = media === undefined ? undefined : this.#labels[media];
-    return label === undefined ? message : `${label}: ${message}`;
   }
 
   partial(): PartialResult {

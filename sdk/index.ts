@@ -10,11 +10,11 @@ export {
   type OutputIssue,
 } from "../protocol/errors.ts";
 export type { Device, Dtype, FinishReason, Usage, WarningCode } from "../protocol/messages.ts";
-export type { Batch } from "./batch/batch.ts";
+export type { Batch, ResultOf } from "./batch/batch.ts";
 export type { BatchOptions } from "./batch/options.ts";
 export type { BatchProgress } from "./batch/progress.ts";
 export type { BatchItem, ToInput } from "./batch/run.ts";
-export type { Chat, ChatOptions, TurnOptions } from "./chat/chat.ts";
+export type { Chat, ChatOptions, StructuredTurnOptions, TurnOptions } from "./chat/chat.ts";
 export type { SavedContent, SavedMessage } from "./chat/saved.ts";
 export type { Glimpse } from "./client.ts";
 export { type ConnectOptions, connect } from "./connect.ts";
@@ -40,6 +40,7 @@ export type {
 export type { InferOutput, JsonSchema, OutputSchema } from "./output/schema.ts";
 export type { StandardJsonSchema } from "./output/standard.ts";
 export type {
+  AnyInput,
   Content,
   GenerateInput,
   ImageContent,
@@ -67,6 +68,6 @@ export type {
 } from "./result.ts";
 export type { GenerationStream } from "./stream.ts";
 export type { StructuredStream } from "./structured-stream.ts";
-export type { OcrOptions, TaskOptions } from "./tasks/inputs.ts";
 export * as tasks from "./tasks/inputs.ts";
 export type { OcrPage, OcrResult, OcrSource } from "./tasks/ocr.ts";
+export type { OcrOptions, TaskOptions } from "./tasks/options.ts";

@@ -1,32 +1,32 @@
 import { randomUUID } from "node:crypto";
+import { Deferred } from "../orchestrator/deferred.ts";
 import type { WorkerInfo } from "../orchestrator/events.ts";
-import { cancelledEarly } from "../orchestrator/request.ts";
-import type { RequestEvent, SubmittedRequest, Transport } from "../orchestrator/transport.ts";
+import type { RequestEvent } from "../orchestrator/transport.ts";
 import { GlimpseError } from "../protocol/errors.ts";
-import { onAbort } from "./abort.ts";
+import { Call, type CallContext } from "./call.ts";
 import type { TokenCount } from "./count.ts";
 import { EventBuffer } from "./event-buffer.ts";
 import { Generation } from "./generation.ts";
-import { allOf, type RequestObserver } from "./observe/observer.ts";
-import type { AnyInput, GenerateInput } from "./request/input.ts";
-import { type PreparedRequest, prepareRequest } from "./request/prepare.ts";
-import type { GenerateResult, StreamEvent, Warning } from "./result.ts";
+import type { RequestObserver } from "./observe/observer.ts";
+import type { AnyInput } from "./request/input.ts";
+import type { PreparedRequest } from "./request/prepare.ts";
+import type { GenerateResult, PartialResult, StreamEvent, Warning } from "./result.ts";
 import { type EventIterator, textsOf } from "./text-stream.ts";
 
 /** Whoever answers requests, as what is built on requests sees it. */
 export interface Client {
-  stream(input: GenerateInput): GenerationStream;
-  count(input: GenerateInput): Promise<TokenCount>;
+  stream(input: AnyInput): RunningRequest;
+  count(input: AnyInput): Promise<TokenCount>;
   workers(): WorkerInfo[];
 }
 
-export interface RequestContext {
-  allowHosts: ReadonlySet<string>;
+/** Of a stream, what does not depend on whether its answer has a schema. */
+export type RunningRequest = Pick<GenerationStream, "result" | "cancel">;
+
+export interface RequestContext extends CallContext {
   /** What the workers run, if that is known yet. */
   model: string | undefined;
-  observers: readonly RequestObserver[];
-  /** Called when the transport has the request, or never will have. */
-  onSent: () => void;
+  observer: Required<RequestObserver>;
 }
 
 /**
@@ -41,65 +41,35 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
    */
   readonly result: Promise<GenerateResult>;
   readonly #buffer = new EventBuffer();
-  readonly #generation: Generation;
-  #settle!: { resolve: (result: GenerateResult) => void; reject: (error: GlimpseError) => void };
-  readonly #preparing = new AbortController();
-  readonly #letGo: () => void;
+  readonly #generation = new Generation(randomUUID());
+  readonly #ending = new Deferred<GenerateResult>();
   readonly #observer: Required<RequestObserver>;
-  /** The stack of the call, which an error shows in the place of its own: that of the event loop helps nobody. */
-  readonly #calledFrom: { stack?: string } = {};
-  #request: SubmittedRequest | undefined;
-  #timer: NodeJS.Timeout | undefined;
-  #cancelled = false;
-  #ended = false;
+  readonly #call: Call;
   #iterated = false;
 
-  constructor(transport: Pick<Transport, "submit">, input: AnyInput, context: RequestContext) {
-    const { allowHosts, model, observers, onSent } = context;
-    this.#observer = allOf(observers);
-    Error.captureStackTrace(this.#calledFrom, GenerationStream);
-    const requestId = randomUUID();
-    this.#generation = new Generation(requestId);
-    this.result = new Promise((resolve, reject) => {
-      this.#settle = { resolve, reject };
-    });
-    this.#observer.started({ requestId, model });
+  constructor(input: AnyInput, context: RequestContext) {
+    const { requestId, seed } = this.#generation;
     // Who only iterates sees the error in the loop.
-    this.result.catch(() => {});
-    // Anything else than a signal is refused with the other options.
-    const signal = input?.signal instanceof AbortSignal ? input.signal : undefined;
-    this.#letGo = signal === undefined ? () => {} : onAbort(signal, () => this.#abort(signal.reason));
-    if (signal?.aborted) {
-      this.#abort(signal.reason);
-      onSent();
-    } else void this.#run(transport, requestId, input, allowHosts).then(onSent);
-  }
-
-  async #run(
-    transport: Pick<Transport, "submit">,
-    id: string,
-    input: AnyInput,
-    allowHosts: ReadonlySet<string>,
-  ): Promise<void> {
-    try {
-      const { labels, ...prepared } = await prepareRequest(input, {
-        allowHosts,
-        signal: this.#preparing.signal,
-        newSeed: () => this.#generation.seed,
-        onOptions: ({ seed, timeoutMs }) => {
-          this.#generation.seed = seed;
-          if (timeoutMs !== undefined) this.#timer = setTimeout(() => this.#expire(timeoutMs), timeoutMs);
+    this.result = this.#ending.promise;
+    this.#observer = context.observer;
+    this.#observer.started({ requestId, model: context.model });
+    this.#call = new Call(
+      context,
+      input,
+      { id: requestId, seed },
+      {
+        accepted: (options) => {
+          this.#generation.seed = options.seed;
         },
-      });
-      if (this.#ended) return;
-      this.#generation.prepared(labels);
-      this.#tellSubmitted(prepared);
-      this.#request = transport.submit({ id, ...prepared }, (event) => this.#onEvent(event));
-    } catch (error) {
-      this.#fail(
-        GlimpseError.is(error) ? error : new GlimpseError("GENERATION_FAILED", String(error), { cause: error }),
-      );
-    }
+        prepared: (request) => {
+          this.#generation.prepared();
+          this.#tellSubmitted(request);
+        },
+        event: (event) => this.#onEvent(event),
+        failed: (error) => this.#fail(error),
+        partial: () => this.#generation.partial(),
+      },
+    );
   }
 
   #tellSubmitted({ options, frames }: Pick<PreparedRequest, "options" | "frames">): void {
@@ -108,8 +78,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
     this.#observer.submitted({ requestId, options, pictures: frames.length, bytes });
   }
 
-  #onEvent(event: RequestEvent): void {
-    if (this.#ended) return;
+  #onEvent(event: Exclude<RequestEvent, { type: "error" }>): void {
     switch (event.type) {
       case "queued":
         return this.#buffer.push(event);
@@ -122,8 +91,6 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
       case "counted":
         // Comes of what asks for it only.
         return;
-      case "error":
-        return this.#fail(event.error, event.media);
       default:
         return event satisfies never;
     }
@@ -146,46 +113,20 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
 
   /** Frees the worker. `result` resolves with what there is, unless the request has ended already. */
   cancel(): void {
-    if (this.#ended || this.#cancelled) return;
-    this.#cancelled = true;
-    if (this.#request !== undefined) return this.#request.cancel();
-    this.#finish(this.#generation.result(cancelledEarly(0)));
-    this.#preparing.abort();
-  }
-
-  #abort(reason: unknown): void {
-    this.#giveUp(new GlimpseError("ABORTED", "the request was aborted by its signal", { cause: reason }));
-  }
-
-  #expire(timeoutMs: number): void {
-    const written = this.#generation.partial().tokenIds.length;
-    const what = `timeoutMs: the ${timeoutMs} ms have passed, after ${written} tokens`;
-    const hint = "Allow more time, ask for fewer tokens with maxNewTokens, or add workers.";
-    this.#giveUp(new GlimpseError("TIMEOUT", what, { hint }));
-  }
-
-  #giveUp(error: GlimpseError): void {
-    // First, so that a cancel which ends the request at once does not pass for its ending.
-    this.#fail(error);
-    this.#request?.cancel();
-    this.#preparing.abort(error.cause);
+    this.#call.cancel();
   }
 
   #finish(result: GenerateResult): void {
-    if (!this.#end()) return;
     this.#observer.finished({ requestId: result.requestId, result });
     this.#buffer.push({ type: "finish", result });
     this.#buffer.end();
-    this.#settle.resolve(result);
+    this.#ending.resolve(result);
   }
 
-  #fail(error: GlimpseError, media?: number): void {
-    if (!this.#end()) return;
-    const complete = this.#generation.error(error, media);
-    complete.stack = `${complete.name}: ${complete.message}\n${this.#calledFrom.stack?.split("\n").slice(1).join("\n")}`;
-    this.#observer.failed({ requestId: this.#generation.requestId, error: complete });
-    this.#buffer.fail(complete);
-    this.#settle.reject(complete);
+  #fail(error: GlimpseError<PartialResult>): void {
+    this.#observer.failed({ requestId: this.#generation.requestId, error });
+    this.#buffer.fail(error);
+    this.#ending.reject(error);
   }
 
   /**
@@ -196,16 +137,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
     return { [Symbol.asyncIterator]: () => textsOf(this[Symbol.asyncIterator]()) };
   }
 
-  /** Whether this is the ending of the request: the first one is. */
-  #end(): boolean {
-    if (this.#ended) return false;
-    this.#ended = true;
-    clearTimeout(this.#timer);
-    this.#letGo();
-    return true;
-  }
-
-  [Symbol.asyncIterator](): EventIterator {
+  [Symbol.asyncIterator](): EventIterator<StreamEvent> {
     if (this.#iterated) {
       throw new GlimpseError("INVALID_REQUEST", "a stream can be iterated once, and this one has been", {
         hint: "Await its `result`, or call stream() again.",

@@ -1,35 +1,36 @@
 import { GlimpseError } from "../protocol/errors.ts";
+import { structured } from "./output/answer.ts";
 import { PartialJson } from "./output/partial-json.ts";
-import { type OutputSchema, validate } from "./output/schema.ts";
-import type {
-  CancelledResult,
-  GenerateResult,
-  PartialOutput,
-  StreamEvent,
-  StructuredEvent,
-  StructuredResult,
-} from "./result.ts";
-import type { GenerationStream } from "./stream.ts";
+import type { OutputSchema } from "./output/schema.ts";
+import type { StructuredInput } from "./request/input.ts";
+import type { CancelledResult, PartialOutput, StreamEvent, StructuredEvent, StructuredResult } from "./result.ts";
+import { GenerationStream, type RequestContext } from "./stream.ts";
+import { type EventIterator, textsOf } from "./text-stream.ts";
 
 /** A running request whose answer is held to a schema; otherwise as GenerationStream. */
 export class StructuredStream<Output, Input = Output> implements AsyncIterable<StructuredEvent<Output, Input>> {
   /**
    * As that of GenerationStream, with `output`. Rejects with OUTPUT_INVALID when the tokens were used up before the JSON
-   * was complete, or when the schema refuses what no grammar can express; `partial` has the text, `issues` says why.
+   * was complete, when a number is larger than JavaScript can hold, or when the schema refuses what no grammar can
+   * express; `partial` has the text, `issues` says why.
    */
   readonly result: Promise<StructuredResult<Output> | CancelledResult>;
   readonly #stream: GenerationStream;
 
-  constructor(stream: GenerationStream, schema: OutputSchema) {
-    this.#stream = stream;
-    // The stack of the call, as every error of the stream has.
-    const calledFrom: { stack?: string } = {};
-    Error.captureStackTrace(calledFrom, StructuredStream);
-    this.result = stream.result.then(async (result) => {
-      const completed = await complete<Output>(result, schema);
-      if (!GlimpseError.is(completed)) return completed;
-      const [, ...frames] = calledFrom.stack?.split("\n") ?? [];
-      completed.stack = [`${completed.name}: ${completed.message}`, ...frames].join("\n");
+  constructor(input: StructuredInput<OutputSchema>, context: RequestContext) {
+    const { output } = input;
+    const { observer, stack } = context;
+    // How it ends is for the schema to say.
+    this.#stream = new GenerationStream(input, { ...context, observer: { ...observer, finished: () => {} } });
+    this.result = this.#stream.result.then(async (result) => {
+      const { requestId } = result;
+      const completed = await structured<Output>(result, output);
+      if (!(completed instanceof GlimpseError)) {
+        observer.finished({ requestId, result: completed });
+        return completed;
+      }
+      stack.showIn(completed);
+      observer.failed({ requestId, error: completed });
       throw completed;
     });
     // Who only iterates sees the error in the loop.
@@ -41,7 +42,12 @@ export class StructuredStream<Output, Input = Output> implements AsyncIterable<S
     this.#stream.cancel();
   }
 
-  [Symbol.asyncIterator](): AsyncIterator<StructuredEvent<Output, Input>, undefined> {
+  /** The JSON as it is written, piece by piece; otherwise as that of GenerationStream. */
+  get textStream(): AsyncIterable<string> {
+    return { [Symbol.asyncIterator]: () => textsOf(this[Symbol.asyncIterator]()) };
+  }
+
+  [Symbol.asyncIterator](): EventIterator<StructuredEvent<Output, Input>> {
     const events = this.#events(this.#stream[Symbol.asyncIterator]());
     return {
       next: () => events.next(),
@@ -82,48 +88,4 @@ export class StructuredStream<Output, Input = Output> implements AsyncIterable<S
       }
     }
   }
-}
-
-async function complete<Output>(
-  result: GenerateResult,
-  schema: OutputSchema,
-): Promise<StructuredResult<Output> | CancelledResult | GlimpseError> {
-  const { finishReason } = result;
-  if (finishReason === "cancelled") return { ...result, finishReason, output: undefined };
-  const answer = parse(result);
-  if (answer === undefined) return cutShort(result);
-  const validated = await validate<Output>(schema, answer.json);
-  if ("value" in validated) return { ...result, finishReason, output: validated.value };
-  const { issues, cause } = validated;
-  const [first = { message: "the schema refuses it", path: [] }] = issues;
-  const where = first.path.length === 0 ? "" : ` at ${first.path.map(String).join(".")}`;
-  return new GlimpseError("OUTPUT_INVALID", `output: the answer has the schema's form, but${where}: ${first.message}`, {
-    hint: "A grammar cannot express this check. Say it in the prompt, or ask again with another seed.",
-    requestId: result.requestId,
-    partial: result,
-    issues,
-    cause,
-  });
-}
-
-/** Undefined for JSON that is not complete. */
-function parse({ text, finishReason }: GenerateResult): { json: unknown } | undefined {
-  try {
-    const json: unknown = JSON.parse(text);
-    // More digits might have followed.
-    return typeof json === "number" && finishReason === "length" ? undefined : { json };
-  } catch {
-    return undefined;
-  }
-}
-
-function cutShort(result: GenerateResult): GlimpseError {
-  const spent = result.usage.completionTokens;
-  const where = result.text === "" ? "before the answer began" : "before the JSON was complete";
-  return new GlimpseError("OUTPUT_INVALID", `output: ${spent} tokens were used up ${where}`, {
-    hint: "Raise maxNewTokens, bound the schema's texts and arrays, or the thinking with maxThinkingTokens.",
-    requestId: result.requestId,
-    partial: result,
-    issues: [{ message: "the JSON is not complete", path: [] }],
-  });
 }

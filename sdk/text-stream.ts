@@ -1,11 +1,13 @@
-import type { StreamEvent } from "./result.ts";
+import type { StreamEvent, StructuredEvent } from "./result.ts";
 
-export interface EventIterator extends AsyncIterator<StreamEvent, undefined> {
-  return(): Promise<IteratorResult<StreamEvent, undefined>>;
+export interface EventIterator<Event> extends AsyncIterator<Event, undefined> {
+  return(): Promise<IteratorResult<Event, undefined>>;
 }
 
 /** No generator: a generator's `return()` waits for the next event, and leaving has to free the worker at once. */
-export function textsOf(events: EventIterator): AsyncIterator<string, undefined> {
+export function textsOf(
+  events: EventIterator<StreamEvent | StructuredEvent<unknown>>,
+): AsyncIterator<string, undefined> {
   return {
     next: async () => {
       for (;;) {

@@ -1,6 +1,6 @@
 import { type LanguageModelV3CallOptions, type SharedV3Warning, UnsupportedFunctionalityError } from "@ai-sdk/provider";
 import type { JsonSchema } from "../output/schema.ts";
-import type { GenerateInput, StructuredInput } from "../request/input.ts";
+import type { AnyInput } from "../request/input.ts";
 import { toMessages } from "./prompt.ts";
 import { ownCallOptions } from "./provider-options.ts";
 
@@ -8,7 +8,7 @@ import { ownCallOptions } from "./provider-options.ts";
 export type CallOptions = LanguageModelV3CallOptions & { reasoning?: string };
 
 export interface Call {
-  input: GenerateInput | StructuredInput<JsonSchema>;
+  input: AnyInput;
   /** What was asked for and has no effect. */
   warnings: SharedV3Warning[];
 }

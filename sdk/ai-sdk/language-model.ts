@@ -1,14 +1,17 @@
 import type { LanguageModelV3, LanguageModelV3GenerateResult, LanguageModelV3StreamResult } from "@ai-sdk/provider";
-import type { Glimpse } from "../client.ts";
+import type { AnyInput } from "../request/input.ts";
 import type { GenerateResult } from "../result.ts";
 import { type CallOptions, toCall } from "./call-options.ts";
 import { invalidResult, toAiError } from "./errors.ts";
 import { providerName } from "./provider-options.ts";
 import { toContent, toFinishReason, toMetadata, toUsage, toWarning } from "./result.ts";
-import { openStream } from "./stream.ts";
+import { openStream, type Running } from "./stream.ts";
 
-/** What the provider needs of a client. */
-export type AnsweringClient = Pick<Glimpse, "generate" | "stream" | "workers">;
+/** A client, as what does not depend on whether an answer has a schema sees it. */
+export interface AnsweringClient {
+  generate(input: AnyInput): Promise<GenerateResult>;
+  stream(input: AnyInput): Running;
+}
 
 const http = [/^https?:/i];
 
@@ -39,9 +42,9 @@ export class GlimpseLanguageModel implements LanguageModelV3 {
     };
   }
 
-  async #answer(input: ReturnType<typeof toCall>["input"]): Promise<GenerateResult> {
+  async #answer(input: AnyInput): Promise<GenerateResult> {
     try {
-      return await (input.output === undefined ? this.#client.generate(input) : this.#client.generate(input));
+      return await this.#client.generate(input);
     } catch (error) {
       const result = invalidResult(error);
       if (result === undefined) throw toAiError(error);
@@ -51,7 +54,7 @@ export class GlimpseLanguageModel implements LanguageModelV3 {
 
   async doStream(options: CallOptions): Promise<LanguageModelV3StreamResult> {
     const { input, warnings } = toCall(options);
-    const running = input.output === undefined ? this.#client.stream(input) : this.#client.stream(input);
+    const running = this.#client.stream(input);
     const { modelId } = this;
     const includeRawChunks = options.includeRawChunks ?? false;
     return { stream: await openStream(running, { modelId, warnings, includeRawChunks }) };

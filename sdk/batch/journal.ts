@@ -1,10 +1,16 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { GlimpseError } from "../../protocol/errors.ts";
-import type { GenerateResult } from "../result.ts";
+import type { GenerateResult, StructuredResult } from "../result.ts";
 
 interface Entry {
   key: string;
+  /**
+   * Without its `output`, which JSON need not be able to hold (a Date, a bigint, an instance of a class): the schema makes
+   * it of the text once more.
+   */
   result: GenerateResult;
+  /** The answer was held to a schema. */
+  structured?: true;
 }
 
 const READ_BYTES = 64 * 1024;
@@ -29,14 +35,14 @@ export class Journal {
   /** Makes the file if there is none. Rejects with INVALID_REQUEST when it is no journal, or cannot be written. */
   static async open(path: string): Promise<Journal> {
     const file = await open(path, "a+").catch((cause: unknown) => {
-      throw unwritable(path, cause);
+      throw unusable(path, "written", cause);
     });
     const journal = new Journal(path, file);
     try {
       await file.truncate(await journal.#readAll());
     } catch (error) {
       await file.close();
-      throw GlimpseError.is(error) ? error : unwritable(path, error);
+      throw GlimpseError.is(error) ? error : unusable(path, "written", error);
     }
     return journal;
   }
@@ -45,21 +51,25 @@ export class Journal {
     return this.#lines.has(key);
   }
 
-  async read(key: string): Promise<GenerateResult> {
+  async read(key: string): Promise<Entry> {
     const line = this.#lines.get(key) ?? { at: 0, bytes: 0 };
-    const { buffer } = await this.#file.read(Buffer.alloc(line.bytes), 0, line.bytes, line.at);
-    return this.#parse(buffer.toString("utf8")).result;
+    const { buffer } = await this.#file
+      .read(Buffer.alloc(line.bytes), 0, line.bytes, line.at)
+      .catch((cause: unknown) => {
+        throw unusable(this.#path, "read", cause);
+      });
+    return this.#parse(buffer.toString("utf8"));
   }
 
   /** Resolves when the line is with the operating system, so that the end of this process does not lose it. */
-  write(key: string, result: GenerateResult): Promise<void> {
-    const line = `${JSON.stringify({ key, result } satisfies Entry)}\n`;
+  write(key: string, result: GenerateResult | StructuredResult<unknown>): Promise<void> {
+    const line = `${JSON.stringify(toEntry(key, result))}\n`;
     // A file takes one write at a time; what comes after a failed one fails with it.
     this.#writing = this.#writing.then(async () => {
       try {
         await this.#file.appendFile(line);
       } catch (cause) {
-        throw unwritable(this.#path, cause);
+        throw unusable(this.#path, "written", cause);
       }
     });
     return this.#writing;
@@ -67,7 +77,11 @@ export class Journal {
 
   async close(): Promise<void> {
     await this.#writing.catch(() => {});
-    await this.#file.close();
+    try {
+      await this.#file.close();
+    } catch (cause) {
+      throw unusable(this.#path, "written", cause);
+    }
   }
 
   /** Finds every line, and gives where the last whole one ends. */
@@ -106,9 +120,15 @@ export class Journal {
   }
 }
 
-function unwritable(path: string, cause: unknown): GlimpseError {
+function toEntry(key: string, result: GenerateResult | StructuredResult<unknown>): Entry {
+  if (!("output" in result)) return { key, result };
+  const { output: _, ...rest } = result;
+  return { key, structured: true, result: rest };
+}
+
+function unusable(path: string, how: "written" | "read", cause: unknown): GlimpseError {
   const { code } = cause as NodeJS.ErrnoException;
-  return new GlimpseError("INVALID_REQUEST", `journal: expected a file that can be written, got ${path}: ${code}`, {
+  return new GlimpseError("INVALID_REQUEST", `journal: expected a file that can be ${how}, got ${path}: ${code}`, {
     cause,
   });
 }

@@ -1,3 +1,4 @@
+import { GlimpseError } from "../../protocol/errors.ts";
 import { invalid, isRecord, refuseUnknownKeys } from "../invalid.ts";
 import type { BatchProgress } from "./progress.ts";
 
@@ -11,7 +12,9 @@ export interface BatchOptions<Item> {
   order?: "input" | "completed" | undefined;
   /**
    * A file that every answer is written to, as a line of JSON, before it is given. What it holds already is given again
-   * without asking the model, so that a run which was interrupted goes on; failed items are tried again.
+   * without asking the model, so that a run which was interrupted goes on; failed items are tried again. Of an answer with
+   * a schema it holds the text: `toInput` is asked for the schema, which reads it once more, and the model is asked again
+   * if that refuses it.
    */
   journal?: string | undefined;
   /**
@@ -46,12 +49,25 @@ export function checkBatchOptions(options: unknown): void {
   check("signal", signal, signal instanceof AbortSignal, "an AbortSignal");
 }
 
-/** What the journal knows an item by. @throws GlimpseError INVALID_REQUEST when that is no string. */
+/** What the journal knows an item by. @throws GlimpseError INVALID_REQUEST when `key` throws, or gives no string. */
 export function keyOf<Item>(options: BatchOptions<Item>, item: Item, index: number): string {
-  const key = options.key?.(item, index) ?? (item instanceof URL ? item.href : item);
+  const key = givenKey(options, item, index) ?? (item instanceof URL ? item.href : item);
   if (typeof key === "string") return key;
   const hint = "With a journal, pass key: (item) => a string that names it.";
   throw invalid(`batch(): key of item ${index}`, "a string", key, hint);
+}
+
+function givenKey<Item>({ key }: BatchOptions<Item>, item: Item, index: number): unknown {
+  try {
+    return key?.(item, index);
+  } catch (cause) {
+    throw failed("key", index, cause);
+  }
+}
+
+/** A function of the caller's has thrown. */
+export function failed(name: "key" | "toInput", index: number, cause: unknown): GlimpseError {
+  return new GlimpseError("INVALID_REQUEST", `batch(): ${name} failed for item ${index}: ${cause}`, { cause });
 }
 
 function isCount(value: unknown): value is number {

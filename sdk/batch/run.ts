@@ -1,25 +1,30 @@
 import { setTimeout } from "node:timers/promises";
 import { GlimpseError } from "../../protocol/errors.ts";
 import { onAbort } from "../abort.ts";
-import type { GenerateInput } from "../request/input.ts";
+import { structured } from "../output/answer.ts";
+import type { AnyInput, GenerateInput } from "../request/input.ts";
 import type { GenerateResult } from "../result.ts";
-import type { Client, GenerationStream } from "../stream.ts";
+import type { Client, RunningRequest } from "../stream.ts";
 import { Journal } from "./journal.ts";
-import { type BatchOptions, keyOf } from "./options.ts";
+import { type BatchOptions, failed, keyOf } from "./options.ts";
 import { Outbox } from "./outbox.ts";
 import { ProgressCount } from "./progress.ts";
 
-export type ToInput<Item> = (item: Item, index: number) => GenerateInput | Promise<GenerateInput>;
+/** Makes a request of an item: `GenerateInput`, or a `StructuredInput` whose answers have the schema's `output`. */
+export type ToInput<Item, Input extends AnyInput = GenerateInput> = (
+  item: Item,
+  index: number,
+) => Input | Promise<Input>;
 
 /** What became of one item; `index` counts the items from 0. */
-export type BatchItem<Item> =
-  | { ok: true; index: number; item: Item; result: GenerateResult; fromJournal: boolean }
+export type BatchItem<Item, Result extends GenerateResult = GenerateResult> =
+  | { ok: true; index: number; item: Item; result: Result; fromJournal: boolean }
   | { ok: false; index: number; item: Item; error: GlimpseError };
 
 export interface BatchTask<Item> {
-  client: Client;
+  client: Pick<Client, "stream" | "workers">;
   items: Iterable<Item> | AsyncIterable<Item>;
-  toInput: ToInput<Item>;
+  toInput: ToInput<Item, AnyInput>;
   options: BatchOptions<Item>;
 }
 
@@ -34,7 +39,7 @@ export class BatchRun<Item> implements AsyncIterator<BatchItem<Item>, undefined>
   readonly #concurrency: number;
   readonly #count: ProgressCount;
   readonly #outbox: Outbox<BatchItem<Item>>;
-  readonly #streams = new Set<GenerationStream>();
+  readonly #streams = new Set<RunningRequest>();
   readonly #stopping = new AbortController();
   #source: Iterator<Item> | AsyncIterator<Item> | undefined;
   #journal: Journal | undefined;
@@ -55,7 +60,7 @@ export class BatchRun<Item> implements AsyncIterator<BatchItem<Item>, undefined>
 
   next(): Promise<Next<Item>> {
     const next = this.#outbox.next();
-    if (this.#source === undefined) void this.#begin();
+    if (this.#source === undefined && !this.#stopped) void this.#begin();
     void this.#take();
     return next;
   }
@@ -67,8 +72,12 @@ export class BatchRun<Item> implements AsyncIterator<BatchItem<Item>, undefined>
 
   async #begin(): Promise<void> {
     const { items, options } = this.#task;
-    this.#source = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
     const { journal, signal } = options;
+    try {
+      this.#source = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
+    } catch (error) {
+      return this.#stop({ error });
+    }
     const abort = (): void => void this.#stop({ error: aborted(signal) });
     if (signal?.aborted) return abort();
     if (signal !== undefined) this.#letGo = onAbort(signal, abort);
@@ -76,11 +85,11 @@ export class BatchRun<Item> implements AsyncIterator<BatchItem<Item>, undefined>
     this.#taking = true;
     try {
       this.#journal = await Journal.open(journal);
+      if (this.#stopped) await this.#journal.close();
     } catch (error) {
       void this.#stop({ error });
     }
     this.#taking = false;
-    if (this.#stopped) await this.#journal?.close();
     void this.#take();
   }
 
@@ -123,17 +132,30 @@ export class BatchRun<Item> implements AsyncIterator<BatchItem<Item>, undefined>
   async #answer(item: Item, index: number): Promise<BatchItem<Item>> {
     try {
       const key = this.#journal === undefined ? "" : keyOf(this.#task.options, item, index);
-      if (this.#journal?.has(key)) {
-        return { ok: true, index, item, result: await this.#journal.read(key), fromJournal: true };
-      }
+      const kept = await this.#kept(key, item, index);
+      if (kept !== undefined) return { ok: true, index, item, result: kept, fromJournal: true };
       const result = await this.#generate(item, index);
       if (!this.#stopped) await this.#journal?.write(key, result).catch((error) => this.#stop({ error }));
       return { ok: true, index, item, result, fromJournal: false };
     } catch (cause) {
-      const error = GlimpseError.is(cause) ? cause : failedInput(index, cause);
+      const error = GlimpseError.is(cause) ? cause : failed("toInput", index, cause);
       if (error.code === "DISPOSED" || hasNoWorkers(this.#task.client)) void this.#stop({ error });
       return { ok: false, index, item, error };
     }
+  }
+
+  /**
+   * What the journal has. An answer with a schema is read by it once more; what it refuses by now is not there, and the
+   * model is asked again.
+   */
+  async #kept(key: string, item: Item, index: number): Promise<GenerateResult | undefined> {
+    if (!this.#journal?.has(key)) return undefined;
+    const entry = await this.#journal.read(key);
+    if (!entry.structured) return entry.result;
+    const { output } = await this.#task.toInput(item, index);
+    if (output === undefined) return entry.result;
+    const result = await structured(entry.result, output);
+    return GlimpseError.is(result) ? undefined : result;
   }
 
   async #generate(item: Item, index: number): Promise<GenerateResult> {
@@ -163,20 +185,32 @@ export class BatchRun<Item> implements AsyncIterator<BatchItem<Item>, undefined>
     }
   }
 
-  /** Readers hear of it when the journal is closed. */
+  /** Never rejects. Readers hear of it when the journal is closed; if that fails, of its error. */
   async #stop(why: { error?: unknown }): Promise<void> {
     if (this.#stopped) return;
     this.#stopping.abort();
     this.#letGo();
     for (const stream of this.#streams) stream.cancel();
     // Not awaited: a generator that waits for something itself would hold up who leaves the loop.
-    if (this.#exhausted === undefined) Promise.resolve(this.#source?.return?.()).catch(() => {});
-    await this.#journal?.close();
-    this.#outbox.close(why);
+    if (this.#exhausted === undefined) void this.#closeSource();
+    try {
+      await this.#journal?.close();
+      this.#outbox.close(why);
+    } catch (error) {
+      this.#outbox.close({ error, ...why });
+    }
+  }
+
+  async #closeSource(): Promise<void> {
+    try {
+      await this.#source?.return?.();
+    } catch {
+      // Who would hear of it has left.
+    }
   }
 }
 
-function slotsOf(client: Client): number {
+function slotsOf(client: Pick<Client, "workers">): number {
   const slots = client.workers().map((worker) => worker.slots ?? 1);
   return Math.max(
     1,
@@ -184,7 +218,7 @@ function slotsOf(client: Client): number {
   );
 }
 
-function hasNoWorkers(client: Client): boolean {
+function hasNoWorkers(client: Pick<Client, "workers">): boolean {
   const workers = client.workers();
   return workers.length > 0 && workers.every(({ state }) => state === "failed");
 }
@@ -192,10 +226,6 @@ function hasNoWorkers(client: Client): boolean {
 function sizeOf(items: object): number | undefined {
   if ("length" in items && typeof items.length === "number") return items.length;
   return "size" in items && typeof items.size === "number" ? items.size : undefined;
-}
-
-function failedInput(index: number, cause: unknown): GlimpseError {
-  return new GlimpseError("INVALID_REQUEST", `batch(): toInput failed for item ${index}: ${cause}`, { cause });
 }
 
 function aborted(signal: AbortSignal | undefined): GlimpseError {

@@ -1,10 +1,12 @@
 import { GlimpseError } from "../../protocol/errors.ts";
 import { invalid, isRecord } from "../invalid.ts";
 import type { RequestObserver } from "../observe/observer.ts";
-import type { Content, GenerateInput, Message } from "../request/input.ts";
+import type { InferInput, InferOutput, OutputSchema } from "../output/schema.ts";
+import type { AnyInput, Content, Message, StructuredInput } from "../request/input.ts";
 import type { GenerateOptions } from "../request/options.ts";
 import type { GenerateResult } from "../result.ts";
 import type { GenerationStream } from "../stream.ts";
+import type { StructuredStream } from "../structured-stream.ts";
 import { keptMessage, type TurnMedia, userTurn } from "./history.ts";
 import { type SavedMessage, savedMessage } from "./saved.ts";
 
@@ -17,9 +19,14 @@ export interface ChatOptions extends Omit<GenerateOptions, "signal"> {
 }
 
 /** Options that hold for this turn, and the media that come before its text. */
-export type TurnOptions = GenerateOptions & TurnMedia;
+export type TurnOptions = GenerateOptions & TurnMedia & { output?: undefined };
 
-export type SendRequest = (input: GenerateInput, observer: RequestObserver) => GenerationStream;
+/** The same, with a schema for the answer to this turn. */
+export type StructuredTurnOptions<Schema extends OutputSchema> = Omit<GenerateOptions, "stop"> &
+  TurnMedia &
+  Pick<StructuredInput<Schema>, "output" | "stop">;
+
+export type SendRequest = (input: AnyInput, observer: RequestObserver) => GenerationStream | StructuredStream<unknown>;
 
 /**
  * A conversation. Its history has the answers without their thinking, as the model's authors ask, so that each turn begins
@@ -36,6 +43,9 @@ export class Chat {
     if (!isRecord(given as unknown)) throw invalid("chat()", "an object of options", given);
     const { system, messages = [], ...options } = given;
     if (!Array.isArray(messages)) throw invalid("chat(): messages", "an array of messages", messages);
+    if ("output" in options && options.output !== undefined) {
+      throw invalid("chat(): output", "it in send() only, for the answer to one turn", options.output);
+    }
     this.#sendRequest = sendRequest;
     this.#options = options;
     const first: readonly Message[] = system === undefined ? [] : [{ role: "system", content: system }];
@@ -50,28 +60,35 @@ export class Chat {
   /**
    * Says `prompt`, a text or content in the format of messages, and returns the stream of the answer. Both become part of
    * the history when the answer has ended; a turn that fails, is aborted or cancelled, or that spends all its tokens on
-   * thinking, leaves it as it was.
-   * @throws GlimpseError INVALID_REQUEST while an earlier turn is under way.
+   * thinking, leaves it as it was. With a schema as `output` this one answer is held to it, and is in the history as JSON.
+   * @throws GlimpseError INVALID_REQUEST while an earlier turn is under way, and for options that are no object.
    */
-  send(prompt: string | readonly Content[], options: TurnOptions = {}): GenerationStream {
+  send<Schema extends OutputSchema>(
+    prompt: string | readonly Content[],
+    options: StructuredTurnOptions<Schema>,
+  ): StructuredStream<InferOutput<Schema>, InferInput<Schema>>;
+  send(prompt: string | readonly Content[], options?: TurnOptions): GenerationStream;
+  send(
+    prompt: string | readonly Content[],
+    options: TurnOptions | StructuredTurnOptions<OutputSchema> = {},
+  ): GenerationStream | StructuredStream<unknown> {
     if (this.#running) {
       throw new GlimpseError("INVALID_REQUEST", "chat.send(): expected one turn at a time, got a second one", {
         hint: "Await the `result` of the first, or fork() the chat.",
       });
     }
+    if (!isRecord(options as unknown)) throw invalid("chat.send()", "an object of options", options);
     const { images, pdf, video, ...own } = options;
+    if ("messages" in own && own.messages !== undefined) {
+      throw invalid("chat.send(): messages", "none beside those of the chat", own.messages);
+    }
     const turn = userTurn(prompt, { images, pdf, video });
     this.#running = true;
     const input = { ...this.#options, ...withoutUndefined(own), messages: [...this.#messages, turn] };
     // An observer hears of the ending before the caller, who may send the next turn at once.
-    return this.#sendRequest(input, {
-      finished: ({ result }) => {
-        this.#running = false;
-        this.#remember(turn, result);
-      },
-      failed: () => {
-        this.#running = false;
-      },
+    return this.#sendRequest(input as AnyInput, {
+      finished: ({ result }) => this.#end(turn, result),
+      failed: () => this.#end(turn),
     });
   }
 
@@ -88,9 +105,11 @@ export class Chat {
     return { ...this.#options, messages: this.#messages.map(savedMessage) };
   }
 
-  #remember(turn: Message, { text, finishReason }: GenerateResult): void {
-    if (finishReason === "cancelled" || text === "") return;
-    this.#messages = Object.freeze([...this.#messages, turn, Object.freeze({ role: "assistant", content: text })]);
+  #end(turn: Message, result?: GenerateResult): void {
+    this.#running = false;
+    if (result === undefined || result.finishReason === "cancelled" || result.text === "") return;
+    const answer: Message = { role: "assistant", content: result.text };
+    this.#messages = Object.freeze([...this.#messages, turn, Object.freeze(answer)]);
   }
 }
 

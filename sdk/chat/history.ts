@@ -1,4 +1,4 @@
-import { invalid } from "../invalid.ts";
+import { invalid, isRecord } from "../invalid.ts";
 import { type ImageSource, image } from "../media/image.ts";
 import { type PdfSource, pdf } from "../media/pdf.ts";
 import { type VideoSource, video } from "../media/video.ts";
@@ -26,11 +26,16 @@ function isContent(prompt: string | readonly Content[]): prompt is readonly Cont
   return Array.isArray(prompt);
 }
 
-/** A message that nobody can change any more; one that was saved becomes one that can be sent. */
-export function keptMessage({ role, content }: Message | SavedMessage): Message {
-  if (!Array.isArray(content)) return Object.freeze({ role, content: content as string });
-  const items: readonly (Content | SavedContent)[] = content;
-  return Object.freeze({ role, content: Object.freeze(items.map(keptContent)) });
+/**
+ * A message that nobody can change any more; one that was saved becomes one that can be sent. What is no message is left
+ * as it is, for the request to refuse.
+ */
+export function keptMessage(message: Message | SavedMessage): Message {
+  if (!isRecord(message as unknown)) return message as Message;
+  const { content } = message;
+  const items: string | readonly (Content | SavedContent)[] = content;
+  const kept = Array.isArray(items) ? Object.freeze(items.map((item) => Object.freeze(keptContent(item)))) : items;
+  return Object.freeze({ ...message, content: kept as Message["content"] });
 }
 
 function keptContent(content: Content | SavedContent): Content {
@@ -43,7 +48,7 @@ function keptContent(content: Content | SavedContent): Content {
     case "video":
       return "video" in content ? { type: "video", video: kept(video, content.video) } : { ...content };
     default:
-      return content && { ...content };
+      return isRecord(content) ? { ...content } : content;
   }
 }
 

@@ -1,5 +1,6 @@
 import { types } from "node:util";
 import { GlimpseError } from "../../protocol/errors.ts";
+import { invalid, isRecord } from "../invalid.ts";
 import { image, isImage, toImage } from "../media/image.ts";
 import { isPdf, pdf, toPdf } from "../media/pdf.ts";
 import type { Source } from "../media/source.ts";
@@ -76,13 +77,14 @@ function unwritable(what: string, hint: string): GlimpseError {
 }
 
 export function isSaved(content: Content | SavedContent): content is SavedContent {
-  return typeof content === "object" && content !== null && ("saved" in content || "frames" in content);
+  return isRecord(content) && ("saved" in content || "frames" in content);
 }
 
 /** @throws GlimpseError INVALID_REQUEST when it is not what `savedMessage` wrote. */
 export function restored(content: SavedContent): Content {
   if ("frames" in content) {
     const { frames, fps, options } = content;
+    if (!Array.isArray(frames)) throw notSaved("frames", "an array of sources", frames);
     return { type: "video", video: video({ frames: frames.map((frame) => image(sourceOf(frame))), fps }, options) };
   }
   const source = sourceOf(content.saved);
@@ -98,7 +100,14 @@ export function restored(content: SavedContent): Content {
   }
 }
 
-function sourceOf(saved: SavedSource): string | { base64: string } {
-  if ("base64" in saved) return saved;
-  return "path" in saved ? saved.path : saved.url;
+function sourceOf(saved: unknown): string | { base64: string } {
+  const { path, url, base64 } = isRecord(saved) ? saved : {};
+  if (typeof base64 === "string") return { base64 };
+  if (typeof path === "string") return path;
+  if (typeof url === "string") return url;
+  throw notSaved("saved", "{ path }, { url } or { base64 }", saved);
+}
+
+function notSaved(what: string, expected: string, got: unknown): GlimpseError {
+  return invalid(`chat(): messages: ${what}`, `${expected}, as chat.toJSON() gives it`, got);
 }

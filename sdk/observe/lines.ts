@@ -1,4 +1,5 @@
 import type { WorkerEvent } from "../../orchestrator/events.ts";
+import { errorCodes } from "../../protocol/errors.ts";
 import { publishWorkerEvent } from "./channels.ts";
 import type { Log } from "./logger.ts";
 import type { RequestObserver } from "./observer.ts";
@@ -15,7 +16,9 @@ export function logRequests(log: Log): RequestObserver {
       log("info", "request ended", { requestId, finishReason, usage, timing, resumed, worker: worker?.id });
     },
     failed: ({ requestId, error }) => {
-      const { code, message, hint } = error;
+      const { code, hint } = error;
+      // What a schema says of an answer may repeat parts of it.
+      const message = code === "OUTPUT_INVALID" ? errorCodes[code].meaning : error.message;
       // The caller asked for an end, and knows.
       log(code === "ABORTED" ? "info" : "error", `request failed: ${message}`, { requestId, code, hint });
     },

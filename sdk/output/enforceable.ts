@@ -24,12 +24,21 @@ export function enforceable(schema: Schema): Schema {
   checkDepth(schema);
   const rewritten = rewrite(schema);
   if (!isRecord(rewritten)) throw unsupported("the schema accepts nothing");
-  const { length } = JSON.stringify(rewritten);
+  const { length } = toJson(rewritten);
   if (length > MAX_SCHEMA_CHARACTERS) {
     throw unsupported(`as JSON the schema has ${length} characters, more than ${MAX_SCHEMA_CHARACTERS}`);
   }
   check(rewritten, "", { root: rewritten, checked: new Set() });
   return rewritten;
+}
+
+function toJson(schema: Schema): string {
+  try {
+    return JSON.stringify(schema);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw unsupported(`the schema is no JSON: ${why}`);
+  }
 }
 
 function checkDepth(value: unknown, depth = 0): void {

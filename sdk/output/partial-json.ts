@@ -16,7 +16,8 @@ const escapes = new Map([
 /**
  * JSON while it is written. What it gives only grows: texts become longer, arrays and objects gain members, and nothing
  * that was given changes. So a number is not there before what follows it, a key not before its value, and half an
- * escape not at all. Takes each character once; of text that is no JSON it gives what came before.
+ * escape not at all. Takes each character once; of text that is no JSON, or has a number that JavaScript cannot hold, it
+ * gives what came before.
  */
 export class PartialJson {
   readonly #open: Frame[] = [];
@@ -94,12 +95,11 @@ export class PartialJson {
     if (this.#word === "") return;
     const word = this.#word;
     this.#word = "";
-    try {
-      this.#give(JSON.parse(word) as Json);
-      this.#grown = true;
-    } catch {
-      this.#broken = true;
-    }
+    const value = parsed(word);
+    this.#broken = value === undefined;
+    if (value === undefined) return;
+    this.#give(value);
+    this.#grown = true;
   }
 
   #inText(character: string): void {
@@ -144,6 +144,16 @@ export class PartialJson {
       Object.defineProperty(top.value, top.key, { value, enumerable: true, writable: true, configurable: true });
       top.key = undefined;
     }
+  }
+}
+
+/** Undefined for what is no JSON, and for a number that JavaScript cannot hold. */
+function parsed(word: string): Json | undefined {
+  try {
+    const value = JSON.parse(word) as Json;
+    return value === Number.POSITIVE_INFINITY || value === Number.NEGATIVE_INFINITY ? undefined : value;
+  } catch {
+    return undefined;
   }
 }
 

@@ -2,6 +2,7 @@ import { GlimpseError, type OutputIssue } from "../../protocol/errors.ts";
 import { invalid, isRecord } from "../invalid.ts";
 import { enforceable } from "./enforceable.ts";
 import type { StandardIssue, StandardJsonSchema, StandardSchema } from "./standard.ts";
+import { valibotOptions } from "./valibot.ts";
 import { isZod, type ZodSchema, zodJsonSchema } from "./zod.ts";
 
 /** A JSON Schema, draft 2020-12 or 7, as a plain object. Its answers have the type `unknown`. */
@@ -65,13 +66,21 @@ function standardJsonSchema({ "~standard": standard }: StandardSchema): Record<s
       hint: hints.get(vendor) ?? `See whether ${vendor} can convert it to JSON Schema, and pass that.`,
     });
   }
+  const libraryOptions = standard.vendor === "valibot" && { libraryOptions: valibotOptions };
+  const json = convert(standard as StandardJsonSchema["~standard"], { target: "draft-2020-12", ...libraryOptions });
+  if (isRecord(json)) return json;
+  throw invalid("output", `a JSON Schema that is an object from ${standard.vendor}`, json);
+}
+
+function convert(
+  { vendor, jsonSchema }: StandardJsonSchema["~standard"],
+  options: Parameters<StandardJsonSchema["~standard"]["jsonSchema"]["input"]>[0],
+): unknown {
   try {
-    return (standard as StandardJsonSchema["~standard"]).jsonSchema.input({ target: "draft-2020-12" });
+    return jsonSchema.input(options);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new GlimpseError("SCHEMA_UNSUPPORTED", `output: ${standard.vendor} has no JSON Schema for it: ${why}`, {
-      cause,
-    });
+    throw new GlimpseError("SCHEMA_UNSUPPORTED", `output: ${vendor} has no JSON Schema for it: ${why}`, { cause });
   }
 }
 
@@ -96,5 +105,6 @@ export async function validate<Output>(output: OutputSchema, answer: unknown): P
 }
 
 function toIssue({ message, path = [] }: StandardIssue): OutputIssue {
-  return { message, path: path.map((step) => (typeof step === "object" ? step.key : step)) };
+  // ArkType's paths are arrays of a class of its own, and so would be what their map() gives.
+  return { message, path: Array.from(path, (step) => (typeof step === "object" ? step.key : step)) };
 }

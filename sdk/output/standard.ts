@@ -6,8 +6,14 @@ export interface StandardSchema<Input = unknown, Output = Input> {
 /** A Standard Schema that can say what it is as JSON Schema: the Standard JSON Schema extension. */
 export interface StandardJsonSchema<Input = unknown, Output = Input> {
   readonly "~standard": StandardProps<Input, Output> & {
-    readonly jsonSchema: { readonly input: (options: { readonly target: "draft-2020-12" }) => Record<string, unknown> };
+    readonly jsonSchema: { readonly input: (options: JsonSchemaOptions) => Record<string, unknown> };
   };
+}
+
+interface JsonSchemaOptions {
+  readonly target: "draft-2020-12";
+  /** What only the library of the schema knows. */
+  readonly libraryOptions?: Record<string, unknown> | undefined;
 }
 
 interface StandardProps<Input, Output> {

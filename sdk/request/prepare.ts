@@ -1,6 +1,5 @@
-import { GlimpseError } from "../../protocol/errors.ts";
 import type { GenerateMessage, WireMedia, WireOptions } from "../../protocol/messages.ts";
-import { followSignal } from "../abort.ts";
+import { followSignal, requestAborted } from "../abort.ts";
 import { invalid, isRecord, refuseUnknownKeys } from "../invalid.ts";
 import { type FetchLimits, fetchLimits } from "../media/fetch.ts";
 import type { MediumKind } from "../media/kind.ts";
@@ -104,7 +103,7 @@ async function readAll(
   context: Omit<ReadContext, "signal">,
   requestSignal: AbortSignal | undefined,
 ): Promise<Map<unknown, Uint8Array>> {
-  const { controller, release } = followSignal(requestSignal, aborted);
+  const { controller, release } = followSignal(requestSignal, requestAborted);
   const { signal } = controller;
   const bytes = new Map<unknown, Uint8Array>();
   const queue = sources.values();
@@ -121,10 +120,6 @@ async function readAll(
   release();
   signal.throwIfAborted();
   return bytes;
-}
-
-function aborted(signal: AbortSignal): GlimpseError {
-  return new GlimpseError("ABORTED", "the request was aborted by its signal", { cause: signal.reason });
 }
 
 function sourcesOf(medium: Medium): readonly Source[] {

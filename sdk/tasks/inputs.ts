@@ -1,42 +1,38 @@
+import { invalid } from "../invalid.ts";
 import type { ImageSource } from "../media/image.ts";
 import { isPdf, type PdfRef } from "../media/pdf.ts";
 import { isVideo, type VideoRef } from "../media/video.ts";
 import type { GenerateInput } from "../request/input.ts";
-import type { GenerateOptions } from "../request/options.ts";
-
-export interface TaskOptions extends GenerateOptions {
-  /** Asks in your words in the place of the task's own. */
-  prompt?: string | undefined;
-  /** Whether the model may think first. Default: no, `maxThinkingTokens` is 0; the reference engine needs `true`. */
-  thinking?: boolean | undefined;
-}
-
-export interface OcrOptions extends TaskOptions {
-  /** `text`: line by line; `markdown`: with headings, lists and tables. Default: text. */
-  format?: "text" | "markdown" | undefined;
-}
+import { checked, type OcrOptions, type TaskOptions } from "./options.ts";
 
 const reading = { text: "Read all the text in this image.", markdown: "Convert this page to Markdown." };
 
 /** Reads a page, or what is shown of a PDF: greedy, as there is one right answer. */
-export function ocr(page: ImageSource | PdfRef, { format = "text", ...options }: OcrOptions = {}): GenerateInput {
-  return ask(page, reading[format], greedy(options));
+export function ocr(page: ImageSource | PdfRef, options: OcrOptions = {}): GenerateInput {
+  const { format = "text", ...rest } = checked(options);
+  if (!Object.hasOwn(reading, format)) throw invalid("format", '"text" or "markdown"', format);
+  return ask(page, reading[format], greedy(rest));
 }
 
 /** One sentence about a picture or a video. */
 export function caption(media: ImageSource | VideoRef, options: TaskOptions = {}): GenerateInput {
-  return ask(media, `Describe this ${isVideo(media) ? "video" : "image"} in one sentence.`, options);
+  return ask(media, `Describe this ${isVideo(media) ? "video" : "image"} in one sentence.`, checked(options));
 }
 
 /** All that there is to say about a picture or a video. */
 export function describe(media: ImageSource | VideoRef, options: TaskOptions = {}): GenerateInput {
-  return ask(media, isVideo(media) ? "What happens in this video?" : "Describe this image in detail.", options);
+  return ask(
+    media,
+    isVideo(media) ? "What happens in this video?" : "Describe this image in detail.",
+    checked(options),
+  );
 }
 
 /** Points at `what` with boxes, in the words of the model's authors: greedy, as there is one right answer. */
 export function locate(picture: ImageSource, what: string, options: TaskOptions = {}): GenerateInput {
+  if (typeof what !== "string" || what.trim() === "") throw invalid("what", "a text that names what to point at", what);
   const words = `Please pinpoint the bounding box [[x1,y1,x2,y2], …] in the image as per the given description. ${what}`;
-  return ask(picture, words, greedy(options));
+  return ask(picture, words, greedy(checked(options)));
 }
 
 function ask(media: ImageSource | PdfRef | VideoRef, words: string, options: TaskOptions): GenerateInput {

@@ -1,5 +1,4 @@
-import { GlimpseError } from "../../protocol/errors.ts";
-import { followSignal } from "../abort.ts";
+import { followSignal, requestAborted } from "../abort.ts";
 import { makeBatch } from "../batch/batch.ts";
 import { fetchLimits } from "../media/fetch.ts";
 import type { ImageSource } from "../media/image.ts";
@@ -8,7 +7,8 @@ import { readMedium } from "../media/read.ts";
 import { sourceLabel } from "../media/source.ts";
 import type { GenerateResult } from "../result.ts";
 import type { Client } from "../stream.ts";
-import { type OcrOptions, ocr } from "./inputs.ts";
+import { ocr } from "./inputs.ts";
+import { checked, type OcrOptions } from "./options.ts";
 
 export interface OcrPage {
   /** Counted from 1: of a PDF the number that the page has there, else the place of the picture. */
@@ -35,9 +35,8 @@ export interface OcrContext {
 /** Reads every page in a request of its own, many at once. Rejects with the error of the first page that fails. */
 export async function readPages(context: OcrContext, source: OcrSource, options: OcrOptions): Promise<OcrResult> {
   const read: OcrPage[] = [];
-  const { signal } = options;
-  const pages = await pagesOf(context, source, options);
-  for await (const ending of makeBatch(context.client, pages, ({ shown }) => ocr(shown, options), { signal })) {
+  const pages = await pagesOf(context, source, checked(options));
+  for await (const ending of makeBatch(context.client, pages, ({ shown }) => ocr(shown, options))) {
     if (!ending.ok) throw ending.error;
     const { item, result } = ending;
     read.push({ page: item.page, text: unfenced(result.text), result });
@@ -69,7 +68,7 @@ async function withBytes(
   const medium = toPdf(document, "pages");
   const name = sourceLabel(medium.source, "pages");
   // Anything else than a signal is refused with the other options.
-  const { controller, release } = followSignal(signal instanceof AbortSignal ? signal : undefined, aborted);
+  const { controller, release } = followSignal(signal instanceof AbortSignal ? signal : undefined, requestAborted);
   try {
     const context = { allowHosts, limits: fetchLimits, signal: controller.signal };
     const data = await readMedium("pdf", medium.source, name, context);
@@ -77,10 +76,6 @@ async function withBytes(
   } finally {
     release();
   }
-}
-
-function aborted(signal: AbortSignal): GlimpseError {
-  return new GlimpseError("ABORTED", "ocr() was aborted by its signal", { cause: signal.reason });
 }
 
 async function allPages(client: Client, document: PdfRef, signal: AbortSignal | undefined): Promise<number[]> {

@@ -1,6 +1,10 @@
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { toStandardJsonSchema } from "@valibot/to-json-schema";
 import { Ajv2020 } from "ajv/dist/2020.js";
+import { type } from "arktype";
+import * as v from "valibot";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import { packageRoot } from "../../orchestrator/package-root.ts";
@@ -85,6 +89,45 @@ test("a receipt is read into the object that the schema describes, thinking or n
   expect(atOnce.thinking).toBe("");
 });
 
+test("a schema of Valibot or ArkType reads it as well, with its transforms and checks", async () => {
+  const euros = (total: number): string => `${total.toFixed(2)} EUR`;
+  const name = v.pipe(v.string(), v.maxLength(30));
+  const ofValibot = v.pipe(
+    v.strictObject({
+      shop: name,
+      items: v.array(v.strictObject({ name, price: v.number() })),
+      total: v.pipe(v.number(), v.transform(euros)),
+    }),
+    v.check(({ items }) => items.length < 4, "it has more than 3 items"),
+  );
+  const item = type({ "+": "reject", name: "string <= 30", price: "number" });
+  // ArkType gives the keys of an object in the order of the alphabet.
+  const ofArkType = type({ "+": "reject", items: item.array(), shop: "string", total: type("number").pipe(euros) });
+  const asked = { ...reading, maxThinkingTokens: 0 };
+  const [valibot, arktype] = await Promise.all([
+    glm.generate({ ...asked, output: toStandardJsonSchema(ofValibot) }),
+    glm.generate({ ...asked, output: ofArkType }),
+  ]);
+  expect(valibot.output).toMatchObject({ shop: "Harbour Cafe", items: { length: 3 }, total: "10.50 EUR" });
+  expect(Object.keys(arktype.output)).toEqual(["items", "shop", "total"]);
+  expect(arktype.output.total).toMatch(/^\d+\.\d\d EUR$/);
+  const fewer = v.pipe(
+    ofValibot,
+    v.check(({ items }) => items.length < 3, "it has more than 2 items"),
+  );
+  await expect(glm.generate({ ...asked, output: toStandardJsonSchema(fewer) })).rejects.toMatchObject({
+    code: "OUTPUT_INVALID",
+    issues: [{ message: "it has more than 2 items", path: [] }],
+  });
+  const priced = item.narrow(
+    ({ price }, ctx) => price < 0 || ctx.reject({ path: ["price"], message: "it costs something" }),
+  );
+  await expect(glm.generate({ ...asked, output: priced })).rejects.toMatchObject({
+    code: "OUTPUT_INVALID",
+    issues: [{ message: "it costs something", path: ["price"] }],
+  });
+});
+
 test("the object streams while it is written, and leaving the loop ends it", async () => {
   const partials: unknown[] = [];
   for await (const event of glm.stream(reading)) if (event.type === "output") partials.push(event.partial);
@@ -95,6 +138,37 @@ test("the object streams while it is written, and leaving the loop ends it", asy
   const left = glm.stream(reading);
   for await (const event of left) if (event.type === "output" && event.partial.items?.length === 1) break;
   expect(await left.result).toMatchObject({ finishReason: "cancelled", output: undefined });
+});
+
+test("a batch reads many, each item by the schema of its request, and its journal gives the outputs again", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "glimpse-journal-"));
+  const tooCheap = bill.refine(({ items }) => items.length > 3, "it has 3 items only");
+  const run = async () => {
+    const endings = [];
+    const schemas = { bill, tooCheap };
+    const journal = join(directory, "run.jsonl");
+    const toInput = (name: "bill" | "tooCheap") => ({ ...reading, maxThinkingTokens: 0, output: schemas[name] });
+    for await (const one of glm.batch(["bill", "tooCheap"] as const, toInput, { journal })) endings.push(one);
+    return endings;
+  };
+  const expected = [
+    { ok: true, result: { output: { shop: "Harbour Cafe", total: "10.50 EUR" } } },
+    { ok: false, error: { code: "OUTPUT_INVALID", issues: [{ message: "it has 3 items only", path: [] }] } },
+  ];
+  expect(await run()).toMatchObject(expected);
+  const again = await run();
+  expect(again).toMatchObject(expected);
+  expect(again[0]).toMatchObject({ fromJournal: true });
+  rmSync(directory, { recursive: true });
+});
+
+test("one turn of a chat may be held to a schema, and the next goes on from its JSON", async () => {
+  const chat = glm.chat({ temperature: 0, maxThinkingTokens: 0 });
+  const { output } = await chat.send(reading.prompt, { images: [receipt], output: bill }).result;
+  expect(output).toMatchObject({ shop: "Harbour Cafe", total: "10.50 EUR" });
+  const { usage } = await chat.send("Read all the text in this image.").result;
+  expect(usage.cachedTokens).toBeGreaterThan(64);
+  expect(chat.messages[1]?.content).toContain('"shop"');
 });
 
 test("what only the worker can judge is refused by name too", async () => {

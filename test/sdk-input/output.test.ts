@@ -1,4 +1,7 @@
 import { readFileSync } from "node:fs";
+import { toStandardJsonSchema } from "@valibot/to-json-schema";
+import { type } from "arktype";
+import * as v from "valibot";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import * as mini from "zod/mini";
@@ -200,6 +203,43 @@ describe("other schemas", () => {
     });
   });
 
+  it("of Valibot keep to themselves what JSON Schema cannot say", () => {
+    const even = v.pipe(
+      v.number(),
+      v.check((n) => n % 2 === 0, "it is odd"),
+    );
+    const schema = v.pipe(
+      v.strictObject({ n: even, at: v.pipe(v.string(), v.isoDate(), v.transform(Date.parse)) }),
+      v.forward(
+        v.partialCheck([["n"]], ({ n }) => n > 0, "it is not positive"),
+        ["n"],
+      ),
+    );
+    const enforcedPart = { n: { type: "number" }, at: { type: "string", format: "date" } };
+    expect(enforced(toStandardJsonSchema(schema))).toEqual({ $schema: expect.any(String), ...closed(enforcedPart) });
+    expect(refusal(toStandardJsonSchema(v.object({ at: v.date() })))).toMatchObject({
+      code: "SCHEMA_UNSUPPORTED",
+      message: 'output: valibot has no JSON Schema for it: The "date" schema cannot be converted to JSON Schema.',
+    });
+    expect(refusal(v.object({ at: v.string() }))).toMatchObject({
+      message: expect.stringContaining("got a schema of valibot without one"),
+      hint: "Wrap it in toStandardJsonSchema() of @valibot/to-json-schema.",
+    });
+  });
+
+  it("of ArkType are functions, and as open as they say", () => {
+    expect(enforced(type({ shop: "string", "items?": "number[] >= 1" }))).toEqual({
+      $schema: expect.any(String),
+      type: "object",
+      properties: { shop: { type: "string" }, items: { type: "array", minItems: 1, items: { type: "number" } } },
+      required: ["shop"],
+    });
+    expect(enforced(type({ "+": "reject", shop: "string" }))).toMatchObject(closed({ shop: { type: "string" } }));
+    expect(refusal(type({ at: "string.date.iso" })).message).toContain(
+      "the pattern at /properties/at/pattern looks around",
+    );
+  });
+
   it("that cannot be converted say so themselves", () => {
     const input = () => {
       throw new Error("a morph has no input");
@@ -207,6 +247,27 @@ describe("other schemas", () => {
     expect(refusal({ "~standard": { version: 1, vendor: "arktype", validate, jsonSchema: { input } } })).toMatchObject({
       code: "SCHEMA_UNSUPPORTED",
       message: "output: arktype has no JSON Schema for it: a morph has no input",
+    });
+  });
+
+  it("that yield something else than a JSON Schema are refused", () => {
+    for (const [given, got] of [
+      [true, "true"],
+      [undefined, "nothing"],
+    ]) {
+      expect(
+        refusal({ "~standard": { version: 1, vendor: "own", validate, jsonSchema: { input: () => given } } }),
+      ).toMatchObject({
+        code: "INVALID_REQUEST",
+        message: `output: expected a JSON Schema that is an object from own, got ${got}`,
+      });
+    }
+  });
+
+  it("what JSON cannot hold is no JSON Schema", () => {
+    expect(refusal({ type: "integer", maximum: 1n })).toMatchObject({
+      code: "SCHEMA_UNSUPPORTED",
+      message: expect.stringContaining("output: the schema is no JSON: "),
     });
   });
 

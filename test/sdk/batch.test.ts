@@ -2,9 +2,11 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { z } from "zod";
 import type { BatchProgress } from "../../sdk/batch/progress.ts";
 import type { BatchItem } from "../../sdk/batch/run.ts";
-import { client, echo, fail, type Respond } from "./answering-transport.ts";
+import { client, echo, fail, type Respond, say } from "./answering-transport.ts";
+import { done } from "./memory-transport.ts";
 
 const ask = (prompt: string) => ({ prompt });
 const letters = [..."abcdefghij"];
@@ -161,6 +163,46 @@ test("when the source fails, what it gave is answered first", async () => {
   expect(seen).toEqual(["A", "B"]);
 });
 
+test("a source that cannot be begun fails the loop", async () => {
+  const { glm } = client();
+  const source: Iterable<string> = {
+    [Symbol.iterator]: () => {
+      throw new Error("no such table");
+    },
+  };
+  await expect(collect(glm.batch(source, ask))).rejects.toThrow("no such table");
+});
+
+test("a source that fails when it is closed holds up nobody who leaves the loop", async () => {
+  const { glm } = client();
+  const source: Iterable<string> = {
+    [Symbol.iterator]: () => ({
+      next: () => ({ done: false, value: "a" }),
+      return: () => {
+        throw new Error("it cannot be closed");
+      },
+    }),
+  };
+  for await (const ending of glm.batch(source, ask)) {
+    expect(brief(ending)).toBe("A");
+    break;
+  }
+});
+
+test("a loop that was ended before it began takes nothing", async () => {
+  const { glm, transport } = client();
+  const controller = new AbortController();
+  const listening = vi.spyOn(controller.signal, "addEventListener");
+  const items = vi.fn(() => letters.values());
+  const source = { [Symbol.iterator]: items };
+  const loop = glm.batch(source, ask, { signal: controller.signal })[Symbol.asyncIterator]();
+  await loop.return?.();
+  expect(await loop.next()).toEqual({ done: true, value: undefined });
+  expect(items).not.toHaveBeenCalled();
+  expect(listening).not.toHaveBeenCalled();
+  expect(transport.asked).toEqual([]);
+});
+
 test("a full queue is waited for", async () => {
   let full = 3;
   const { glm, transport } = client((text, emit) => (full-- > 0 ? emit(fail("QUEUE_FULL")) : echo(text, emit)));
@@ -214,6 +256,33 @@ test("wrong arguments are refused by name", () => {
   expect(refused([], ask, { paralel: 1 })).toContain("batch(): expected only concurrency, order");
 });
 
+describe("items with a schema", () => {
+  const day = z.object({ at: z.iso.date().transform((text) => new Date(text)), count: z.int() });
+  const ask = (answer: string) => ({ prompt: answer, output: day });
+  const repeat: Respond = (text, emit) => {
+    emit(say(text));
+    emit(done("stop"));
+  };
+  const good = '{"at":"2026-11-30","count":2}';
+
+  test("have its output, or an error that says what is wrong", async () => {
+    const { glm } = client(repeat);
+    const [first, second, third] = await collect(glm.batch([good, '{"at":"2026-11-30","count":1.5}', "{"], ask));
+    expect(first).toMatchObject({ ok: true, result: { output: { at: new Date("2026-11-30"), count: 2 } } });
+    expect(second).toMatchObject({ ok: false, error: { code: "OUTPUT_INVALID", issues: [{ path: ["count"] }] } });
+    expect(third).toMatchObject({ ok: false, error: { code: "OUTPUT_INVALID", partial: { text: "{" } } });
+  });
+
+  test("may stand among others without", async () => {
+    const { glm } = client(repeat);
+    const [first, second] = await collect(
+      glm.batch([good, "a"], (text) => (text === "a" ? { prompt: text } : ask(text))),
+    );
+    expect(first).toMatchObject({ result: { output: { count: 2 } } });
+    expect(second).not.toHaveProperty("result.output");
+  });
+});
+
 describe("a journal", () => {
   let directory: string;
   let journal: string;
@@ -254,6 +323,46 @@ describe("a journal", () => {
     expect(again).toEqual({ ...JSON.parse(JSON.stringify(first)), fromJournal: true });
   });
 
+  test("gives outputs again as the schema makes them, also those that JSON cannot hold", async () => {
+    const { glm, transport } = client((_, emit) => {
+      emit(say('{"at":"2026-11-30","cents":"9007199254740993"}'));
+      emit(done("stop"));
+    });
+    const bill = z.object({
+      at: z.iso.date().transform((text) => new Date(text)),
+      cents: z.string().transform((digits) => BigInt(digits)),
+    });
+    const run = () => collect(glm.batch(["a"], (prompt) => ({ prompt, output: bill }), { journal }));
+    const output = { at: new Date("2026-11-30"), cents: 9007199254740993n };
+    expect(await run()).toMatchObject([{ fromJournal: false, result: { output } }]);
+    expect(await run()).toMatchObject([{ fromJournal: true, result: { output, usage: { completionTokens: 3 } } }]);
+    expect(transport.asked).toHaveLength(1);
+  });
+
+  test("asks again for what the schema has come to refuse", async () => {
+    let answer = '{"count":-1}';
+    const { glm, transport } = client((_, emit) => {
+      emit(say(answer));
+      emit(done("stop"));
+    });
+    const run = (count: z.ZodNumber) =>
+      collect(glm.batch(["a"], (prompt) => ({ prompt, output: z.object({ count }) }), { journal }));
+    await run(z.int());
+    answer = '{"count":1}';
+    const positive = z.int().positive();
+    expect(await run(positive)).toMatchObject([{ fromJournal: false, result: { output: { count: 1 } } }]);
+    expect(await run(positive)).toMatchObject([{ fromJournal: true, result: { output: { count: 1 } } }]);
+    expect(transport.asked).toHaveLength(2);
+  });
+
+  test("asks for no request of an item that it can give without a schema", async () => {
+    const { glm } = client();
+    await collect(glm.batch(["a"], ask, { journal }));
+    const toInput = vi.fn(ask);
+    expect((await collect(glm.batch(["a"], toInput, { journal }))).map(brief)).toEqual(["A"]);
+    expect(toInput).not.toHaveBeenCalled();
+  });
+
   test("holds long lines with any character", async () => {
     const { glm, transport } = client();
     const items = ["ä€😀\n\u2028", "x".repeat(100_000), "y"];
@@ -270,6 +379,12 @@ describe("a journal", () => {
     const refused = await collect(glm.batch(items, toInput, { journal }));
     expect(refused[0]).toMatchObject({
       error: { message: "batch(): key of item 0: expected a string, got an object" },
+    });
+    const key = () => {
+      throw new Error("no id");
+    };
+    expect((await collect(glm.batch(items, toInput, { journal, key })))[1]).toMatchObject({
+      error: { code: "INVALID_REQUEST", message: "batch(): key failed for item 1: Error: no id" },
     });
     await collect(glm.batch(items, toInput, { journal, key: ({ id }) => `${id}` }));
     expect(lines().map((line) => JSON.parse(line).key)).toEqual(["1", "2"]);

@@ -1,5 +1,6 @@
-import { expect, test } from "vitest";
-import type { Submission } from "../../orchestrator/transport.ts";
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import type { RequestEvent, Submission } from "../../orchestrator/transport.ts";
 import type { ChatOptions } from "../../sdk/chat/chat.ts";
 import { image, pdf, video } from "../../sdk/index.ts";
 import { client, echo, fail, type Respond, say } from "./answering-transport.ts";
@@ -85,6 +86,54 @@ test("a second turn while one is under way is refused; after its finish event it
   expect(chat.messages).toHaveLength(4);
 });
 
+describe("a turn with a schema", () => {
+  const even = z.object({ n: z.int().refine((n) => n % 2 === 0, "it is odd") });
+  const answer = (json: string, emit: (event: RequestEvent) => void) => {
+    emit(say(json));
+    emit(done("stop"));
+  };
+
+  test("has its output, and is in the history as JSON", async () => {
+    const { chat, last } = start(undefined, (text, emit) => answer(text, emit));
+    const { output } = await chat.send('{"n":2}', { output: even }).result;
+    expect(output).toEqual({ n: 2 });
+    expect(last()?.options).toHaveProperty("schema");
+    await chat.send("and then?").result;
+    expect(sent(last())).toEqual(['user: {"n":2}', 'assistant: {"n":2}', "user: and then?"]);
+    expect(last()?.options).not.toHaveProperty("schema");
+  });
+
+  test("that the schema refuses leaves the history as it was; the next may follow at once, in a loop too", async () => {
+    const { chat } = start(undefined, (text, emit) => answer(text, emit));
+    await expect(chat.send('{"n":1}', { output: even }).result).rejects.toMatchObject({ code: "OUTPUT_INVALID" });
+    const read = async (json: string) => {
+      for await (const event of chat.send(json, { output: even })) if (event.type === "finish") return chat.send("x");
+      return undefined;
+    };
+    await expect(read('{"n":3}')).rejects.toMatchObject({ code: "OUTPUT_INVALID" });
+    expect(chat.messages).toEqual([]);
+    await (await read('{"n":4}'))?.result;
+    expect(chat.messages).toHaveLength(4);
+  });
+
+  test("that fails lets the next one follow at once", async () => {
+    const { chat } = start(undefined, (text, emit) =>
+      text === "x" ? emit(fail("GENERATION_FAILED")) : answer(text, emit),
+    );
+    const events = chat.send("x", { output: even })[Symbol.asyncIterator]();
+    await expect(events.next()).rejects.toMatchObject({ code: "GENERATION_FAILED" });
+    await chat.send('{"n":2}', { output: even }).result;
+    expect(chat.messages).toHaveLength(2);
+  });
+
+  test("is asked for in send(), not for every turn", async () => {
+    const { glm } = start();
+    expect(() => glm.chat({ output: even } as never)).toThrow("chat(): output: expected it in send() only");
+    const stopping = glm.chat({ stop: "x" }).send("a", { output: even });
+    await expect(stopping.result).rejects.toThrow("stop: expected nothing beside output");
+  });
+});
+
 test("a fork has the past and a future of its own", async () => {
   const { chat, last } = start();
   await chat.send("a").result;
@@ -121,6 +170,16 @@ test("a chat goes on from its JSON, pictures and all", async () => {
   expect(() => JSON.stringify(blob)).toThrow("expected what JSON can hold, got a Blob");
 });
 
+test("what no chat has saved is refused by name", () => {
+  const { glm } = start();
+  const restore = (content: unknown) => () => glm.chat({ messages: [{ role: "user", content: [content] }] as never });
+  expect(restore({ type: "image", saved: null })).toThrow(
+    "chat(): messages: saved: expected { path }, { url } or { base64 }, as chat.toJSON() gives it, got null",
+  );
+  expect(restore({ type: "video", frames: 3 })).toThrow("chat(): messages: frames: expected an array of sources");
+  expect(restore({ type: "video", frames: [3], fps: 1 })).toThrow("chat(): messages: saved: expected { path }");
+});
+
 test("what the caller changes later changes nothing in the history", async () => {
   const { chat, transport } = start();
   const bytes = Buffer.from(pixel);
@@ -135,6 +194,8 @@ test("what the caller changes later changes nothing in the history", async () =>
   await chat.send("b").result;
   expect(Buffer.from(transport.requests.at(-1)?.submission.frames[0] ?? [])).toEqual(pixel);
   expect(() => (chat.messages as unknown[]).push(1)).toThrow(TypeError);
+  const [turn] = chat.messages;
+  expect(() => Object.assign((turn?.content ?? []).at(-1) as object, { text: "b" })).toThrow(TypeError);
 });
 
 test("what is no turn is refused by name", async () => {
@@ -142,7 +203,15 @@ test("what is no turn is refused by name", async () => {
   await expect(chat.send(5 as never).result).rejects.toThrow("messages[0].content[0].text: expected a text, got 5");
   await expect(chat.send("a", { images: [5 as never] }).result).rejects.toThrow("messages[0].content[0].image");
   expect(() => chat.send("a", { images: "a.png" as never })).toThrow("images: expected an array of pictures");
+  expect(() => chat.send("a", null as never)).toThrow("chat.send(): expected an object of options, got null");
+  expect(() => chat.send("a", { messages: [] } as never)).toThrow("chat.send(): messages: expected none");
   expect(() => glm.chat({ messages: "x" as never })).toThrow("chat(): messages: expected an array");
+  const ask = (message: unknown) => glm.chat({ messages: [message] as never }).send("a").result;
+  await expect(ask(null)).rejects.toThrow("messages[0]: expected { role, content }, got null");
+  await expect(ask({ role: "user", content: [5] })).rejects.toThrow("messages[0].content[0]: expected { type:");
+  await expect(ask({ role: "user", content: "b", name: "Ann" })).rejects.toThrow(
+    "messages[0]: expected only role, content",
+  );
   await expect(glm.chat({ maxTokens: 5 } as never).send("a").result).rejects.toThrow('got "maxTokens"');
   expect(chat.messages).toEqual([]);
 });

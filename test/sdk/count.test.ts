@@ -42,6 +42,17 @@ test("a prompt that leaves no room for an answer does not fit", async () => {
   expect(await count).toMatchObject({ promptTokens: 100, fits: false });
 });
 
+test("a prompt may be counted with the schema that its answer will have", async () => {
+  const { transport, glm } = client();
+  const input = { prompt: "?", output: { type: "object" } };
+  const count = glm.count(input);
+  (await transport.request()).emit(counted(3));
+  expect(await count).toMatchObject({ promptTokens: 3 });
+  await expect(glm.count({ ...input, output: { uniqueItems: true } })).rejects.toMatchObject({
+    code: "SCHEMA_UNSUPPORTED",
+  });
+});
+
 test("an error names the medium", async () => {
   const { transport, glm } = client();
   const count = glm.count({ prompt: "?", images: [png] });
@@ -77,4 +88,22 @@ test("a signal ends it at once, and the worker is told", async () => {
 test("a deadline ends it", async () => {
   const { glm } = client();
   await expect(glm.count({ prompt: "?", timeoutMs: 1 })).rejects.toMatchObject({ code: "TIMEOUT" });
+});
+
+test("an error shows the line that made the call", async () => {
+  const error = await client()
+    .glm.count({ prompt: "" })
+    .catch((reason: unknown) => reason);
+  const [first, ...others] = (error as Error).stack?.split("\n").slice(2) ?? [];
+  expect(first).toContain("Glimpse.count");
+  expect(others[0]).toContain("count.test.ts");
+});
+
+test("drain() waits for a count whose media are being read", async () => {
+  const { transport, glm } = client();
+  const count = glm.count({ prompt: "?", images: [new Blob([png])] });
+  const drained = glm.drain().then(() => transport.requests.length);
+  expect(await drained).toBe(1);
+  (await transport.request()).emit(counted(1));
+  await count;
 });

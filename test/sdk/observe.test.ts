@@ -1,13 +1,15 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { z } from "zod";
 import type { WorkerEvent } from "../../orchestrator/events.ts";
 import { Glimpse } from "../../sdk/client.ts";
 import { launch } from "../../sdk/launch.ts";
 import type { ChannelMessages } from "../../sdk/observe/channels.ts";
 import { workerListeners } from "../../sdk/observe/lines.ts";
 import { type Logger, type LogLevel, makeLog } from "../../sdk/observe/logger.ts";
-import { AnsweringTransport, client, echo, fail } from "./answering-transport.ts";
+import { AnsweringTransport, client, echo, fail, say } from "./answering-transport.ts";
+import { done } from "./memory-transport.ts";
 
 const requestChannels = ["start", "submit", "first-token", "warning", "end", "error"] as const;
 const unsubscribers: (() => void)[] = [];
@@ -49,6 +51,23 @@ describe("diagnostics channels", () => {
     const error = await glm.generate({ prompt: "a" }).catch((reason: unknown) => reason);
     const aborted = await glm.generate({ prompt: "a", signal: AbortSignal.abort() }).catch((reason: unknown) => reason);
     expect(heard).toEqual([expect.any(String), error, expect.any(String), aborted]);
+  });
+
+  test("tell of an answer with a schema what the schema says of it, once and before the caller hears", async () => {
+    const { glm } = client((text, emit) => {
+      emit(say(text));
+      emit(done("stop"));
+    });
+    const output = z.object({ n: z.int().positive() });
+    const heard: unknown[] = [];
+    listen("glimpse:request:end", ({ result }) => heard.push(result));
+    listen("glimpse:request:error", ({ error }) => heard.push(error));
+    const hear = (ending: unknown) => heard.push("the caller", ending);
+    await glm.generate({ prompt: '{"n":1}', output }).then(hear, hear);
+    await glm.generate({ prompt: '{"n":-1}', output }).then(hear, hear);
+    const [result, , first, error, , second] = heard;
+    expect(heard).toEqual([result, "the caller", result, error, "the caller", error]);
+    expect([first, second]).toMatchObject([{ output: { n: 1 } }, { code: "OUTPUT_INVALID" }]);
   });
 
   test("start in the context of the call, so that a span finds its parent", async () => {
@@ -100,6 +119,20 @@ describe("the log", () => {
     ]);
     expect(details.mock.calls[0]?.[1]).toMatchObject({ finishReason: "stop", usage: { completionTokens: 3 } });
     expect(JSON.stringify(details.mock.calls).toLowerCase()).not.toContain("a secret");
+  });
+
+  test("does not repeat what a schema says of an answer", async () => {
+    const { logger, lines } = recorder();
+    const transport = new AnsweringTransport((_, emit) => {
+      emit(say('"a secret"'));
+      emit(done("stop"));
+    });
+    const glm = new Glimpse(transport, { allowHosts: new Set(), log: makeLog({ logger }, {}) });
+    const output = z.string().refine(() => false, { error: ({ input }) => `it is ${input}` });
+    await expect(glm.generate({ prompt: "?", output })).rejects.toThrow("it is a secret");
+    expect(lines).toEqual([
+      "error request failed: the answer is not what the schema describes: see issues and partial",
+    ]);
   });
 
   test("says what happens to workers", () => {

@@ -34,6 +34,10 @@ test("null is a value, and a key of any name is one of the object itself", () =>
   expect(Object.getPrototypeOf(value)).toBe(Object.prototype);
 });
 
+test("what JavaScript cannot hold ends it", () => {
+  expect(given('{"a": 1, "b": ', "1e400", ', "c": "x"')).toEqual([{ a: 1 }]);
+});
+
 test.each(["", " ", "nothing", "]", "12", '{"a"', "{]"])(
   "%j, which is not the beginning of a value, harms nobody",
   (text) => {

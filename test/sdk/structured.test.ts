@@ -3,6 +3,7 @@ import { z } from "zod";
 import { GlimpseError } from "../../protocol/errors.ts";
 import type { Part } from "../../protocol/messages.ts";
 import { Glimpse } from "../../sdk/client.ts";
+import { pdf } from "../../sdk/media/pdf.ts";
 import type { OutputSchema } from "../../sdk/output/schema.ts";
 import { done, MemoryTransport } from "./memory-transport.ts";
 
@@ -118,6 +119,30 @@ describe("OUTPUT_INVALID", () => {
     expect(error.requestId).toBeTypeOf("string");
   });
 
+  test("names a number that JSON can write and JavaScript cannot hold, whatever the schema would say of it", async () => {
+    const json = '{"shop":"Harbour","items":[{"price":2},{"price":-1e400}]}';
+    for (const schema of [{ type: "object" }, z.looseObject({})]) {
+      const stream = await answered(schema, [json], "stop");
+      const partials: unknown[] = [];
+      const read = async () => {
+        for await (const event of stream) if (event.type === "output") partials.push(event.partial);
+      };
+      const error = await failure(read());
+      expect(error).toMatchObject({
+        code: "OUTPUT_INVALID",
+        message: expect.stringContaining("at items.1.price: the number is larger than JavaScript can hold"),
+        hint: expect.stringContaining("maximum"),
+        issues: [{ path: ["items", 1, "price"] }],
+        partial: { text: json },
+      });
+      // The text came in one piece: of it there is what stands before the number.
+      expect(JSON.stringify(partials)).not.toContain("null");
+    }
+    expect((await (await answered({}, ["[1e308,1e-400]"], "stop")).result).output).toEqual([1e308, 0]);
+    const deep = `${"[".repeat(20_000)}1e999${"]".repeat(20_000)}`;
+    expect((await failure((await answered({}, [deep], "stop")).result)).issues?.[0]?.path).toHaveLength(20_000);
+  });
+
   test("names a check that throws, with its error as the cause", async () => {
     const broken = new Error("no such column");
     const schema = z.string().refine(() => {
@@ -129,6 +154,30 @@ describe("OUTPUT_INVALID", () => {
       cause: broken,
     });
   });
+});
+
+test("the text stream is the JSON alone, throws what the schema says, and is left at once", async () => {
+  const texts: string[] = [];
+  for await (const piece of (await answered(receipt, [answer], "stop")).textStream) texts.push(piece);
+  expect(texts.join("")).toBe(answer);
+  const refused = await answered(
+    receipt.refine(() => false, "no"),
+    [answer],
+    "stop",
+  );
+  await expect(async () => {
+    for await (const _ of refused.textStream);
+  }).rejects.toMatchObject({ code: "OUTPUT_INVALID" });
+
+  const { transport, stream } = start(receipt);
+  const request = await transport.request();
+  const waiting = stream.textStream[Symbol.asyncIterator]();
+  const next = waiting.next();
+  const left = waiting.return?.();
+  expect(request.cancelled).toBe(true);
+  request.emit(done("cancelled"));
+  expect(await next).toEqual({ done: true, value: undefined });
+  await left;
 });
 
 test("leaving the loop cancels the request, and the result says so", async () => {
@@ -179,4 +228,41 @@ test("a failure of the worker is that of the result and of the loop", async () =
   const error = await failure(stream.result);
   expect(error.code).toBe("SCHEMA_UNSUPPORTED");
   await expect(stream[Symbol.asyncIterator]().next()).rejects.toBe(error);
+});
+
+test("a ready task refuses a schema by name, as a rejection", async () => {
+  const glm = new Glimpse(new MemoryTransport(), { allowHosts: new Set() });
+  const options = { output: receipt } as object;
+  const refused = {
+    code: "INVALID_REQUEST",
+    message: "output: expected none in a ready task, which asks for text, got a ZodObject",
+    hint: expect.stringContaining("generate()"),
+  };
+  await expect(glm.caption("a.png", options)).rejects.toMatchObject(refused);
+  await expect(glm.describe("a.png", options)).rejects.toMatchObject(refused);
+  await expect(glm.locate("a.png", "a cup", options)).rejects.toMatchObject(refused);
+  await expect(glm.ocr("a.png", options)).rejects.toMatchObject(refused);
+});
+
+test("a ready task refuses by name what it does not know", async () => {
+  const glm = new Glimpse(new MemoryTransport(), { allowHosts: new Set() });
+  const format = { format: "toString" } as object;
+  await expect(glm.ocr("a.png", format)).rejects.toThrow('format: expected "text" or "markdown", got "toString"');
+  await expect(glm.locate("a.png", undefined as never)).rejects.toThrow(
+    "what: expected a text that names what to point at, got nothing",
+  );
+  const nothing = "options of a task: expected an object, got null";
+  await expect(glm.caption("a.png", null as never)).rejects.toThrow(nothing);
+  await expect(glm.locate("a.png", "a cup", null as never)).rejects.toThrow(nothing);
+  await expect(glm.ocr(pdf("a.pdf"), null as never)).rejects.toThrow(nothing);
+});
+
+test("reading pages is aborted as a request is", async () => {
+  const glm = new Glimpse(new MemoryTransport(), { allowHosts: new Set() });
+  const controller = new AbortController();
+  const read = glm.ocr(["a.png", "b.png"], { signal: controller.signal });
+  controller.abort(new Error("enough"));
+  const message = "the request was aborted by its signal";
+  await expect(read).rejects.toMatchObject({ code: "ABORTED", message, cause: new Error("enough") });
+  await expect(glm.ocr("a.png", { signal: 5 } as object)).rejects.toThrow("signal: expected an AbortSignal, got 5");
 });

@@ -95,7 +95,8 @@ test("calls take and give what they say, and nothing is any", () => {
   expectTypeOf(stream).returns.toEqualTypeOf<GenerationStream>();
   expectTypeOf<Glimpse["ocr"]>().returns.resolves.toEqualTypeOf<OcrResult>();
   expectTypeOf<Glimpse["chat"]>().returns.toEqualTypeOf<Chat>();
-  expectTypeOf<Chat["send"]>().returns.toEqualTypeOf<GenerationStream>();
+  const send = (chat: Chat) => chat.send("", { images: ["a.png"] });
+  expectTypeOf(send).returns.toEqualTypeOf<GenerationStream>();
   expectTypeOf<Chat["messages"]>().toEqualTypeOf<readonly Message[]>();
   expectTypeOf<Batch<URL>>().toExtend<AsyncIterable<BatchItem<URL>>>();
   expectTypeOf<GenerationStream["textStream"]>().toEqualTypeOf<AsyncIterable<string>>();
