@@ -143,7 +143,9 @@ test("stop ends the answer before the text, maxNewTokens ends it by length", asy
 });
 
 test("leaving the loop frees the worker within one token", async () => {
-  const stream = glm.stream({ prompt: "Describe this image.", images: [picture("circle.png")], temperature: 0 });
+  // Longer than a Node that gets no processor could sleep through.
+  const output = { type: "array", items: { type: "integer", minimum: 0, maximum: 9 }, minItems: 500, maxItems: 500 };
+  const stream = glm.stream({ prompt: "Describe this image.", images: [picture("circle.png")], output });
   for await (const event of stream) if (event.type === "thinking") break;
   const { finishReason, usage, tokenIds } = await stream.result;
   expect(finishReason).toBe("cancelled");

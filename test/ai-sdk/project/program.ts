@@ -261,21 +261,18 @@ const scenarios: Record<string, () => Promise<unknown>> = {
   },
 
   async abort() {
+    // Longer than a Node that gets no processor could sleep through.
+    const digits = z.array(z.int().min(0).max(9)).length(500);
+    const long = { model, prompt: "Count.", output: Output.object({ schema: z.object({ digits }) }) };
     const controller = new AbortController();
-    const { fullStream } = streamText({
-      model,
-      messages: about(picture("shapes.png")),
-      abortSignal: controller.signal,
-    });
+    const { fullStream } = streamText({ ...long, abortSignal: controller.signal });
     const kinds = new Set<string>();
     for await (const { type } of fullStream) {
       kinds.add(type);
-      if (type === "reasoning-delta") controller.abort();
+      if (type === "text-delta") controller.abort();
     }
-    const aborted = await failure(generateText({ model, prompt: "What is 2 + 2?", abortSignal: AbortSignal.abort() }));
-    const inTime = await failure(
-      generateText({ model, messages: about(picture("shapes.png")), abortSignal: AbortSignal.timeout(1) }),
-    );
+    const aborted = await failure(generateText({ ...long, abortSignal: AbortSignal.abort() }));
+    const inTime = await failure(generateText({ ...long, abortSignal: AbortSignal.timeout(50) }));
     return { last: [...kinds].at(-1), aborted, inTime };
   },
 
