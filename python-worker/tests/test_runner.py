@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from boards import CIRCLE, HELLO, SUM, UNENDING, Board, Launch, board, expected
+from boards import CIRCLE, HELLO, SUM, UNENDING, Board, board, expected
 from embedded import start_line
 from oracle import Question, oracle
 
@@ -91,7 +91,7 @@ class Bench:
 
     def go_on(self, *sequences: Sequence, tokens: int = 1) -> None:
         for _ in range(tokens):
-            self._read(sequences, self.runner.decode(sequences))
+            self._read(sequences, self.runner.sample(self.runner.decode(sequences)))
 
     def _read(self, sequences: List[Sequence], launched: Launched | None) -> None:
         assert launched is not None
@@ -282,16 +282,16 @@ def test_each_stop_token_ends_an_answer(id: int, monkeypatch: pytest.MonkeyPatch
         assert answer.raw == oracle().text([id])
 
 
-def test_a_request_with_allowed_tokens_is_not_launched_before_its_last_token_is_read(
-    monkeypatch: pytest.MonkeyPatch,
+@LOOKAHEADS
+def test_a_request_with_allowed_tokens_goes_on_in_every_step(
+    lookahead: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with board(lookahead=1) as own:
-        Allowing(own, "r0", range(490), monkeypatch)
-        unread: list[int] = []
-
-        def note(_: Launch) -> None:
-            unread.extend(one.unread for one in own.engine._runs if one.allowed is not None)
-
-        own.before = note
-        own.ask_about(HELLO, max_new_tokens=8).wait()
-        assert unread == [0] * 8
+    with board(lookahead=lookahead) as own:
+        Allowing(own, "r1", range(490), monkeypatch)
+        own.gather(2)
+        answers = [own.ask_about(HELLO, max_new_tokens=12, **UNENDING) for _ in range(2)]
+        for answer in answers:
+            answer.wait()
+        decoded = [launch.names for launch in own.launches if launch.kind == "decode"]
+        # The second prompt is computed beside the first token.
+        assert decoded == [["r0"], *[["r0", "r1"]] * 10, ["r1"]]
