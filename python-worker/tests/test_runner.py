@@ -24,6 +24,7 @@ from glimpse_worker.engine.paged.runner import Launched, Runner
 from glimpse_worker.engine.paged.sampler import TorchSampler
 from glimpse_worker.engine.paged.sequence import AllowedTokens, Chunk, Sequence
 from glimpse_worker.engine.paged.torch_ops import TorchOps
+from glimpse_worker.failure import WorkerFailure
 from glimpse_worker.sampling import Sampling
 
 PAGE = 16
@@ -293,5 +294,42 @@ def test_a_request_with_allowed_tokens_goes_on_in_every_step(
         for answer in answers:
             answer.wait()
         decoded = [launch.names for launch in own.launches if launch.kind == "decode"]
-        # The second prompt is computed beside the first token.
-        assert decoded == [["r0"], *[["r0", "r1"]] * 10, ["r1"]]
+        for answer in answers:
+            steps = [step for step, names in enumerate(decoded) if answer.name in names]
+            # The first token comes from the prompt.
+            assert steps == [*range(steps[0], steps[0] + 11)]
+
+
+@LOOKAHEADS
+def test_a_mask_that_cannot_be_made_ends_its_request_only_once_it_was_tried_alone(
+    lookahead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It fails as soon as another of its batch has stopped, which may be while the next token is computed."""
+    sequences: dict[int, Sequence] = {}
+
+    def stopping(ids: List[int]) -> npt.NDArray[np.int32]:
+        return mask(497) if len(ids) - sequences[0].prompt_length == 3 else mask(*range(490))
+
+    def failing(_: List[int]) -> npt.NDArray[np.int32]:
+        if 0 in sequences and sequences[0].ids[-1] == 497:
+            raise WorkerFailure("SCHEMA_UNSUPPORTED", "output: the schema is too large to follow")
+        return mask(*range(490))
+
+    def admit(arrived: Arrived) -> Generation:
+        generation = original(arrived)
+        sequence = generation.sequence
+        sequences[sequence.order] = sequence
+        sequence.allowed = {0: stopping, 1: failing}.get(sequence.order)
+        return generation
+
+    with board(lookahead=lookahead) as own:
+        original = own.engine._admission.admit
+        monkeypatch.setattr(own.engine._admission, "admit", admit)
+        own.gather(3)
+        answers = [own.ask_about(HELLO, **UNENDING) for _ in range(2)]
+        other = own.ask_about(SUM)
+        assert (answers[0].wait().done.finish_reason, len(answers[0].ids)) == ("stop", 4)
+        assert answers[1].wait().error.code == "SCHEMA_UNSUPPORTED"
+        assert other.wait().ids == expected(SUM)
+        together = ["r0", "r1", "r2"][1 - lookahead :]
+        assert [launch.names for launch in own.launches if "r1" in launch.names][-2:] == [together, ["r1"]]
