@@ -200,11 +200,10 @@ class Runner:
         """Which ids each row may choose, for Sampler.choose; None where all may choose any."""
         if all(sequence.allowed is None for sequence in forward.sequences):
             return None
-        current = {*forward.current}
         size = (len(forward.sequences), words(self._decoder.vocabulary))
         masks = torch.empty(size, dtype=torch.int32, pin_memory=self.device.type != "cpu")
-        for row, sequence in zip(masks.numpy(), forward.sequences, strict=True):
-            allowed = sequence.allowed if sequence in current else None
+        for row, sequence, epoch in zip(masks.numpy(), forward.sequences, forward.epochs, strict=True):
+            allowed = sequence.allowed if sequence.epoch == epoch else None
             row[:] = EVERYTHING if allowed is None else allowed(sequence.ids)
         return masks.to(self.device, non_blocking=True)
 
