@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import threading
 import time
 from collections.abc import Sequence
 from statistics import median
 
+from glimpse_worker.engine.paged.loading import keep_what_is_there
 from glimpse_worker.protocol import (
     ChatMessage,
     DataFromWorker,
@@ -27,6 +29,7 @@ from glimpse_worker.protocol import (
     TextContent,
     Tokens,
 )
+from glimpse_worker.worker import SWITCH_INTERVAL_S
 
 from .course import device_of
 from .models import Shape, random_weights
@@ -74,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model-shape", choices=("9b", "embedded"), default="9b")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 16, 64])
     options = parser.parse_args(arguments)
+    # As in the worker's process.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     shape: Shape = options.model_shape
     on_gpu = shape == "9b"
     subject = random_weights(shape, device_of(shape), torch.bfloat16 if on_gpu else torch.float32)
@@ -103,17 +108,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise TimeoutError(name)
         return crowd.speed()
 
-    def graphs() -> None:
-        if on_gpu and not crowd.graphs.wait(PATIENCE_S):
-            raise TimeoutError("graphs")
-
     started = time.perf_counter()
     subject.grammars.of(Options(seed=0, schema=SCHEMA))
     print(f"the vocabulary read and a schema compiled: {time.perf_counter() - started:.2f} s", flush=True)
-    graphs()
-    crowd.graphs.clear()
+    if on_gpu and not crowd.graphs.wait(PATIENCE_S):
+        raise TimeoutError("graphs")
     run(1, [SCHEMA], "first")
-    graphs()
+    keep_what_is_there()
     print("| streams | without | all with a schema | every second one |\n|---|---|---|---|", flush=True)
     kinds: dict[str, list[str | None]] = {"free": [None], "held": [SCHEMA], "mixed": [None, SCHEMA]}
     for streams in options.streams:

@@ -10,6 +10,9 @@ import numpy.typing as npt
 Bitmask = npt.NDArray[np.int32]
 """One set, or one in each row."""
 
+EVERYTHING = -1
+"""A word of the set of all ids."""
+
 
 def words(vocabulary: int) -> int:
     """How many words have a bit for every id."""

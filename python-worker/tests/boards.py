@@ -17,7 +17,7 @@ from paged import PagedCaller
 from glimpse_worker.engine.paged.assembly import CPU
 from glimpse_worker.engine.paged.engine import PagedEngine
 from glimpse_worker.engine.paged.request import Request
-from glimpse_worker.engine.paged.runner import Launched, Placed
+from glimpse_worker.engine.paged.runner import Forward, Launched, Placed
 from glimpse_worker.engine.paged.sequence import Chunk
 from glimpse_worker.engine.paged.sequence import Sequence as Running
 from glimpse_worker.protocol import DataFromWorker, Fault
@@ -132,7 +132,7 @@ class Board(PagedCaller):
         self._note("prefill", [chunk.sequence for chunk in chunks], [chunk.count for chunk in chunks])
         return self._prefill(chunks, placed)
 
-    def _watched_decode(self, sequences: Sequence[Running]) -> Launched:
+    def _watched_decode(self, sequences: Sequence[Running]) -> Forward:
         self._note("decode", sequences, [1] * len(sequences))
         return self._decode(sequences)
 

@@ -5,7 +5,6 @@ that remembers what lies in every slot of the cache, and a check of every plan.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as List
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ GREEDY = Sampling(temperature=0.0, top_p=1.0, top_k=0, repetition_penalty=1.0, s
 Position = tuple[int, int, int]
 State = int
 """What a slot of the cache holds: a digest of a token, of where it stands and of all tokens before it."""
-Batch = Literal["prefill", "decode"]
+Launch = Literal["prefill", "decode", "sample"]
 
 
 @dataclass(frozen=True)
@@ -141,9 +140,22 @@ def _not_the_last(ids: List[int]) -> npt.NDArray[np.int32]:
 
 
 @dataclass(frozen=True)
-class Sampled:
+class Computed:
+    """A sequence as it was when its newest token was computed, and what that gave."""
+
     sequence: Sequence
     epoch: int
+    slot: int
+    state: State
+
+    @property
+    def counts(self) -> bool:
+        return self.sequence.epoch == self.epoch
+
+
+@dataclass(frozen=True)
+class Sampled:
+    computed: Computed
     token: int
 
 
@@ -167,33 +179,41 @@ class Device:
             for index, (time, row, column) in zip(range(chunk.start, chunk.end), positions, strict=True):
                 self._compute(sequence, index, _embedding(sequence, index), (time, row, column))
             if chunk.samples:
-                sampled.append(self._sample(sequence, chunk.end - 1))
-        return sampled
+                sampled.append(self._computed(sequence, chunk.end - 1))
+        return self.sample(sampled)
 
-    def decode(self, sequences: List[Sequence]) -> list[Sampled]:
-        sampled = []
+    def decode(self, sequences: List[Sequence]) -> list[Computed]:
+        computed = []
         for sequence in sequences:
             assert sequence.slot is not None
             index = sequence.length - 1
             at = sequence.position(index)
             self._compute(sequence, index, (self._last[sequence.slot],), (at, at, at))
-            sampled.append(self._sample(sequence, index))
-        return sampled
+            computed.append(self._computed(sequence, index))
+        return computed
+
+    def sample(self, computed: List[Computed]) -> list[Sampled]:
+        return [Sampled(one, self._sample(one)) for one in computed]
 
     def _compute(self, sequence: Sequence, index: int, meaning: tuple[int, ...], position: Position) -> None:
         before = self.state(sequence, index - 1) if index else 0
         page, offset = divmod(index, self._page_size)
         self._cache[sequence.pages[page], offset] = follow(before or 0, meaning, position)
 
-    def _sample(self, sequence: Sequence, index: int) -> Sampled:
-        assert sequence.slot is not None
+    def _computed(self, sequence: Sequence, index: int) -> Computed:
         state = self.state(sequence, index)
+        assert sequence.slot is not None
         assert state is not None
-        token = _choose(state, None)
-        if sequence.allowed is not None and not int(sequence.allowed(sequence.ids)[0]) >> token & 1:
-            token = _choose(state, token)
-        self._last[sequence.slot] = token
-        return Sampled(sequence, sequence.epoch, token)
+        return Computed(sequence, sequence.epoch, sequence.slot, state)
+
+    def _sample(self, computed: Computed) -> int:
+        sequence, token = computed.sequence, _choose(computed.state, None)
+        if computed.counts and sequence.allowed is not None:
+            assert sequence.unread == 0, "masked before its last token was known"
+            if not int(sequence.allowed(sequence.ids)[0]) >> token & 1:
+                token = _choose(computed.state, token)
+        self._last[computed.slot] = token
+        return token
 
 
 def _embedding(sequence: Sequence, index: int) -> tuple[int, ...]:
@@ -222,7 +242,7 @@ class Play:
         """The requests on board."""
         self.away: list[Sequence] = []
         """Those of them that are being prepared, for the first time or again."""
-        self.launched: deque[list[Sampled]] = deque()
+        self.launched: list[Sampled] | None = None
         self.suspects: set[Sequence] = set()
         self.ended: list[Sequence] = []
         self._orders = 0
@@ -254,8 +274,8 @@ class Play:
         self._end(sequence)
         self.check_pages()
 
-    def step(self, *, fails: Batch | None = None, prepare_again: bool = False) -> Step:
-        """As the engine: the step before is read behind this one when `lookahead` is 1."""
+    def step(self, *, fails: Launch | None = None, prepare_again: bool = False) -> Step:
+        """As the engine: when `lookahead` is 1 the step before is read once this one is computed."""
         running, waiting = self.running, self.waiting
         step = self.scheduler.plan()
         self._check_plan(step, running, waiting)
@@ -264,13 +284,14 @@ class Play:
                 self.scheduler.withdraw(sequence)
                 self.suspects.discard(sequence)
                 self.away.append(sequence)
-        behind = 0
+        prefilled = self._prefill(step.prefill, fails)
+        computed = self._decode(step.decode, fails)
+        self._read()
         if step.prefill or step.decode:
-            self.launched.append([*self._prefill(step.prefill, fails), *self._decode(step.decode, fails)])
-            behind = self.lookahead
+            self.launched = [*prefilled, *self._sample(computed, fails)]
         self._check_cache()
-        while len(self.launched) > behind:
-            self._read(self.launched.popleft())
+        if not self.lookahead:
+            self._read()
         self.check_pages()
         return step
 
@@ -287,7 +308,7 @@ class Play:
         assert not self.scheduler.busy
         assert self.pages.available == self.pages.count, "pages were lost"
 
-    def _prefill(self, chunks: List[Chunk], fails: Batch | None) -> list[Sampled]:
+    def _prefill(self, chunks: List[Chunk], fails: Launch | None) -> list[Sampled]:
         if fails == "prefill" and chunks:
             self._failed([chunk.sequence for chunk in chunks], chunks[0].count)
             return []
@@ -295,12 +316,19 @@ class Play:
         self.scheduler.launched_prefill(chunks)
         return sampled
 
-    def _decode(self, sequences: List[Sequence], fails: Batch | None) -> list[Sampled]:
+    def _decode(self, sequences: List[Sequence], fails: Launch | None) -> list[Computed]:
         if fails == "decode" and sequences:
             self._failed(sequences, 1)
             return []
-        sampled = self.device.decode(sequences)
-        self.scheduler.launched_decode(sequences)
+        return self.device.decode(sequences)
+
+    def _sample(self, computed: List[Computed], fails: Launch | None) -> list[Sampled]:
+        current = [one.sequence for one in computed if one.counts]
+        if fails == "sample" and current:
+            self._failed([one.sequence for one in computed], 1)
+            return []
+        sampled = self.device.sample(computed)
+        self.scheduler.launched_decode(current)
         return sampled
 
     def _failed(self, sequences: List[Sequence], count: int) -> None:
@@ -309,15 +337,15 @@ class Play:
             return
         if len(sequences) == 1:
             sequences[0].chunk_limit = count // 2
-        self.scheduler.isolate(sequences)
-        self.suspects.update(sequences)
+        on_board = [sequence for sequence in sequences if sequence in self.asked]
+        self.scheduler.isolate(on_board)
+        self.suspects.update(on_board)
 
-    def _read(self, launched: List[Sampled]) -> None:
-        current = [one for one in launched if one.sequence.epoch == one.epoch]
-        for one in current:
-            if one.sequence in self.asked:
-                one.sequence.read(one.token)
-                self._go_on(one.sequence)
+    def _read(self) -> None:
+        launched, self.launched = self.launched or [], None
+        for one in [one for one in launched if one.computed.counts]:
+            one.computed.sequence.read(one.token)
+            self._go_on(one.computed.sequence)
 
     def _go_on(self, sequence: Sequence) -> None:
         """What follows from the ids that are known: an ending, or ids that were not sampled."""
@@ -339,6 +367,7 @@ class Play:
         if sequence in self.away:
             self.away.remove(sequence)
         self.scheduler.withdraw(sequence)
+        sequence.forget()
         self.ended.append(sequence)
 
     def check_pages(self) -> None:
@@ -370,7 +399,8 @@ class Play:
             self._check_chunk(chunk)
         for sequence in step.decode:
             self._check_decode(sequence)
-        assert planned or step.preempted or self.launched or not self.scheduler.busy, "nobody gets on"
+        unread = self.launched is not None
+        assert planned or step.preempted or unread or not self.scheduler.busy, "nobody gets on"
         if self.suspects:
             self._check_suspects(planned, running)
         else:
@@ -392,7 +422,6 @@ class Play:
         assert sequence.computed == sequence.length - 1
         assert sequence.length <= len(sequence.pages) * self.page_size
         assert sequence.unread <= self.lookahead
-        assert sequence.unread == 0 or not self.asked[sequence].masked
         assert sequence.length < sequence.prompt_length + sequence.max_new_tokens
 
     def _check_suspects(self, planned: List[Sequence], running: List[Sequence]) -> None:

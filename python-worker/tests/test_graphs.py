@@ -81,7 +81,7 @@ class BlockOps(TorchOps):
 
 def graphs(capture: Callable[[Callable[[], Tensor]], tuple[Graph, Tensor]], reports: list[int]) -> Graphs:
     return Graphs(
-        DecodeGraphs(CPU, nobody=4, max_pages=MAX_PAGES, vocabulary=512, sizes=(1, 2, 4)),
+        DecodeGraphs(CPU, nobody=4, max_pages=MAX_PAGES, sizes=(1, 2, 4)),
         PromptGraphs(
             CPU,
             BlockOps(),  # type: ignore[arg-type]
@@ -134,12 +134,12 @@ def test_steps_in_graphs_give_the_same_tokens() -> None:
     recorded = Recorded()
     assert conversation(captured(recorded)) == conversation(Bench())
     replayed = [graph.replayed for graph in recorded.graphs]
-    # In the order in which they are captured: decoding, prompts, decoding with penalties.
-    assert len(replayed) == 3 + 2 + 3
-    assert all(replayed[index] for index in (0, 4, 7))
+    # In the order in which they are captured: decoding, prompts.
+    assert len(replayed) == 3 + 2
+    assert all(replayed[index] for index in (0, 2, 4))
 
 
-def test_graphs_for_masks_are_captured_once_they_are_wanted_and_give_the_same_tokens() -> None:
+def test_answers_that_have_a_schema_go_through_the_same_graphs() -> None:
     digits = [*range(15, 25)]
 
     def answers(bench: Bench) -> list[list[int]]:
@@ -151,21 +151,15 @@ def test_graphs_for_masks_are_captured_once_they_are_wanted_and_give_the_same_to
                 for slot, ((text, allowed), setting) in enumerate(zip(texts, settings, strict=True))
             ]
             bench.begin(*sequences)
-            for _ in range(3):
-                bench.go_on(*sequences, tokens=2)
-                while bench.runner.capture_next():
-                    pass
+            bench.go_on(*sequences, tokens=6)
             assert {*answer(sequences[0])} <= {*digits}
             told += [answer(sequence) for sequence in sequences]
         return told
 
     recorded = Recorded()
-    bench = captured(recorded)
-    assert len(recorded.graphs) == 8
-    assert answers(bench) == answers(Bench())
-    # Three sizes of each of the two variants, which were wanted for two rows.
-    assert len(recorded.graphs) == 8 + 3 + 3
-    assert [bool(graph.replayed) for graph in recorded.graphs[8:]] == [False, True, False] * 2
+    assert answers(captured(recorded)) == answers(Bench())
+    # Of one row, of two, of four.
+    assert [graph.replayed for graph in recorded.graphs[:3]] == [0, 12, 0]
 
 
 def test_more_prompts_or_tokens_than_a_graph_takes_are_computed_without() -> None:
@@ -192,7 +186,7 @@ def test_a_graph_that_cannot_be_captured_is_told_and_done_without(caplog: pytest
 
     with caplog.at_level(logging.WARNING):
         bench = captured(capture)
-    assert "4 of 8 are missing" in caplog.text
+    assert "1 of 5 are missing" in caplog.text
     assert conversation(bench) == conversation(Bench())
 
 
@@ -200,7 +194,9 @@ def test_how_many_graphs_there_are_is_reported() -> None:
     reports: list[int] = []
     bench = Bench()
     all_graphs = graphs(Recorded(), reports)
-    while all_graphs.capture_next(bench.runner._compute, bench.runner._forward):
+    runner = bench.runner
+    compute = (runner._compute, runner._decoder.logits, runner._forward)
+    while all_graphs.capture_next(*compute):
         pass
-    assert reports == [7, 6, 5, 4, 3, 2, 1, 0]
-    assert not all_graphs.capture_next(bench.runner._compute, bench.runner._forward)
+    assert reports == [4, 3, 2, 1, 0]
+    assert not all_graphs.capture_next(*compute)

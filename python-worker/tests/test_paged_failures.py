@@ -16,8 +16,7 @@ from embedded import PATIENCE_S, Answer, user
 from oracle import Question
 from torch import Tensor
 
-from glimpse_worker.engine.paged.runner import Launched
-from glimpse_worker.engine.paged.sequence import Sequence as Running
+from glimpse_worker.engine.paged.runner import Forward, Launched
 from glimpse_worker.engine.paged.vision import VisionTower
 from glimpse_worker.media import Picture, read_picture
 from glimpse_worker.prompt import PromptBuilder
@@ -174,10 +173,10 @@ def test_a_launch_that_fails_at_its_very_end_is_repeated_as_if_nothing_had_been(
     with board(lookahead=lookahead) as own:
         original, count = own.engine._runner._launched, itertools.count(1)
 
-        def launched(sequences: Sequence[Running], tokens: Tensor) -> Launched:
-            if len(sequences) == 2 and next(count) == launch:
+        def launched(forward: Forward, tokens: Tensor) -> Launched:
+            if len(forward.sequences) == 2 and next(count) == launch:
                 raise FULL
-            return original(sequences, tokens)
+            return original(forward, tokens)
 
         def submit_both(_: Answer) -> None:
             """Both prompts are there before the next step, so they are its batch, and launch 1."""

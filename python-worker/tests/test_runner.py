@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from boards import CIRCLE, HELLO, SUM, UNENDING, Board, Launch, board, expected
+from boards import CIRCLE, HELLO, SUM, UNENDING, Board, board, expected
 from embedded import start_line
 from oracle import Question, oracle
 
@@ -24,6 +24,7 @@ from glimpse_worker.engine.paged.runner import Launched, Runner
 from glimpse_worker.engine.paged.sampler import TorchSampler
 from glimpse_worker.engine.paged.sequence import AllowedTokens, Chunk, Sequence
 from glimpse_worker.engine.paged.torch_ops import TorchOps
+from glimpse_worker.failure import WorkerFailure
 from glimpse_worker.sampling import Sampling
 
 PAGE = 16
@@ -91,7 +92,7 @@ class Bench:
 
     def go_on(self, *sequences: Sequence, tokens: int = 1) -> None:
         for _ in range(tokens):
-            self._read(sequences, self.runner.decode(sequences))
+            self._read(sequences, self.runner.sample(self.runner.decode(sequences)))
 
     def _read(self, sequences: List[Sequence], launched: Launched | None) -> None:
         assert launched is not None
@@ -282,16 +283,53 @@ def test_each_stop_token_ends_an_answer(id: int, monkeypatch: pytest.MonkeyPatch
         assert answer.raw == oracle().text([id])
 
 
-def test_a_request_with_allowed_tokens_is_not_launched_before_its_last_token_is_read(
-    monkeypatch: pytest.MonkeyPatch,
+@LOOKAHEADS
+def test_a_request_with_allowed_tokens_goes_on_in_every_step(
+    lookahead: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with board(lookahead=1) as own:
-        Allowing(own, "r0", range(490), monkeypatch)
-        unread: list[int] = []
+    with board(lookahead=lookahead) as own:
+        Allowing(own, "r1", range(490), monkeypatch)
+        own.gather(2)
+        answers = [own.ask_about(HELLO, max_new_tokens=12, **UNENDING) for _ in range(2)]
+        for answer in answers:
+            answer.wait()
+        decoded = [launch.names for launch in own.launches if launch.kind == "decode"]
+        for answer in answers:
+            steps = [step for step, names in enumerate(decoded) if answer.name in names]
+            # The first token comes from the prompt.
+            assert steps == [*range(steps[0], steps[0] + 11)]
 
-        def note(_: Launch) -> None:
-            unread.extend(one.unread for one in own.engine._runs if one.allowed is not None)
 
-        own.before = note
-        own.ask_about(HELLO, max_new_tokens=8).wait()
-        assert unread == [0] * 8
+@LOOKAHEADS
+def test_a_mask_that_cannot_be_made_ends_its_request_only_once_it_was_tried_alone(
+    lookahead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It fails as soon as another of its batch has stopped, which may be while the next token is computed."""
+    sequences: dict[int, Sequence] = {}
+
+    def stopping(ids: List[int]) -> npt.NDArray[np.int32]:
+        return mask(497) if len(ids) - sequences[0].prompt_length == 3 else mask(*range(490))
+
+    def failing(_: List[int]) -> npt.NDArray[np.int32]:
+        if 0 in sequences and sequences[0].ids[-1] == 497:
+            raise WorkerFailure("SCHEMA_UNSUPPORTED", "output: the schema is too large to follow")
+        return mask(*range(490))
+
+    def admit(arrived: Arrived) -> Generation:
+        generation = original(arrived)
+        sequence = generation.sequence
+        sequences[sequence.order] = sequence
+        sequence.allowed = {0: stopping, 1: failing}.get(sequence.order)
+        return generation
+
+    with board(lookahead=lookahead) as own:
+        original = own.engine._admission.admit
+        monkeypatch.setattr(own.engine._admission, "admit", admit)
+        own.gather(3)
+        answers = [own.ask_about(HELLO, **UNENDING) for _ in range(2)]
+        other = own.ask_about(SUM)
+        assert (answers[0].wait().done.finish_reason, len(answers[0].ids)) == ("stop", 4)
+        assert answers[1].wait().error.code == "SCHEMA_UNSUPPORTED"
+        assert other.wait().ids == expected(SUM)
+        together = ["r0", "r1", "r2"][1 - lookahead :]
+        assert [launch.names for launch in own.launches if "r1" in launch.names][-2:] == [together, ["r1"]]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from scheduling import STOP, Asked, Batch, Picture, Play, expected, shares_of, steps_until, text
+from scheduling import STOP, Asked, Launch, Picture, Play, expected, shares_of, steps_until, text
 
 BEGIN = (1, 2, 1, Picture(1, 2, 2), 1, 1, 2, 1, 2, Picture(2, 3, 1), 1, 1, 1, 2, 2)
 OTHER = (1, 2, 1, Picture(2, 2, 2), 1, 1, 2, 1, 2, Picture(1, 3, 1), 1, 1, 1, 2, 2)
@@ -84,8 +84,8 @@ class Engine(RuleBasedStateMachine):
         for _ in range(count):
             self.play.step(prepare_again=prepare_again)
 
-    @rule(fails=st.sampled_from(["prefill", "decode"]))
-    def step_that_fails(self, fails: Batch) -> None:
+    @rule(fails=st.sampled_from(["prefill", "decode", "sample"]))
+    def step_that_fails(self, fails: Launch) -> None:
         self.play.step(fails=fails)
 
     def teardown(self) -> None:
@@ -106,11 +106,17 @@ def _answer(asked: Asked) -> list[int]:
 
 
 def _long(
-    first: int, length: int, new_tokens: int, force_at: int | None = None, forced: tuple[int, ...] = ()
+    first: int,
+    length: int,
+    new_tokens: int,
+    force_at: int | None = None,
+    forced: tuple[int, ...] = (),
+    *,
+    masked: bool = False,
 ) -> Asked:
     """A prompt of `length` ids whose answer is as long as it may be."""
     for rest in product(range(1, 5), repeat=length - 1):
-        asked = Asked((first, *rest), new_tokens, force_at, forced)
+        asked = Asked((first, *rest), new_tokens, force_at, forced, masked=masked)
         if STOP not in _answer(asked):
             return asked
     raise AssertionError("no such prompt")
@@ -353,19 +359,6 @@ def test_forced_ids_take_the_place_of_a_token_that_is_still_unread(lookahead: in
     assert sequence.ids[5:] == _answer(asked)
 
 
-def test_forced_ids_are_counted_out_of_what_is_in_the_cache() -> None:
-    """Even with two tokens unread, the second of which stood where the first forced id goes."""
-    play = _play(lookahead=1)
-    sequence = play.submit(_long(1, 6, 8))
-    play.step()
-    play.step()
-    play.scheduler.launched_decode(play.scheduler.plan().decode)
-    assert sequence.unread == 2
-    sequence.append([1, 2])
-    assert sequence.computed <= sequence.prompt_length + 1
-    assert sequence.to_prefill >= 2
-
-
 def test_a_resumed_answer_goes_on_where_it_stopped() -> None:
     play = _play()
     whole = _long(1, 5, 8)
@@ -374,16 +367,38 @@ def test_a_resumed_answer_goes_on_where_it_stopped() -> None:
     assert sequence.ids[5:] == _answer(whole)
 
 
-def test_a_masked_request_waits_for_its_own_token_and_holds_up_nobody() -> None:
+def test_a_masked_request_takes_part_in_every_step() -> None:
     play = _play(lookahead=1)
-    free = _long(1, 4, 8)
-    masked = Asked(_long(2, 4, 8).prompt, 8, masked=True)
-    play.submit(free)
-    sequence = play.submit(masked)
-    decoded = [len(play.step().decode) for _ in range(5)]
-    assert decoded == [0, 1, 2, 1, 2]
+    masked = _long(2, 4, 8, masked=True)
+    free, sequence = play.submit(_long(1, 4, 8)), play.submit(masked)
+    decoded = [play.step().decode for _ in range(8)]
+    assert decoded == [[], *[[free, sequence]] * 7]
     play.finish()
     assert sequence.ids[4:] == _answer(masked)
+
+
+def test_a_request_that_ends_while_its_next_token_is_computed_gets_no_more() -> None:
+    play = _play(lookahead=1)
+    stopping = next(
+        asked for rest in range(2, 10**4) if STOP in _answer(asked := text(1, rest, max_new_tokens=6))[1:4]
+    )
+    other, sequence = play.submit(_long(3, 4, 12)), play.submit(stopping)
+    steps = steps_until(play, lambda: sequence not in play.asked)
+    assert steps[-1].decode == [other, sequence]
+    assert play.step().decode == [other]
+    assert sequence.ids[2:] == _answer(stopping)
+    play.finish()
+
+
+def test_a_batch_that_fails_when_it_is_sampled_is_computed_again_one_by_one() -> None:
+    play = _play(lookahead=1)
+    asked = [_long(first, 4, 6) for first in (1, 2)]
+    together = [play.submit(one) for one in asked]
+    play.step()
+    assert play.step(fails="sample").decode == together
+    assert [play.step().decode for _ in together] == [[sequence] for sequence in together]
+    play.finish()
+    assert [sequence.ids[4:] for sequence in together] == [_answer(one) for one in asked]
 
 
 def test_after_a_step_that_failed_each_of_its_requests_goes_alone() -> None:

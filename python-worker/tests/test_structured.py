@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Iterator
@@ -10,10 +11,12 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from boards import CIRCLE, HELLO, SUM, UNENDING, Board, expected, open_board
+from boards import CIRCLE, HELLO, SQUARE, SUM, UNENDING, Board, board, expected, open_board
 from embedded import Answer, caller, user
 from oracle import oracle
+from torch import Tensor
 
+from glimpse_worker.engine.paged.runner import Forward, Launched
 from glimpse_worker.grammar import Grammars
 from glimpse_worker.protocol import ThinkingPart
 
@@ -54,6 +57,9 @@ def own(request: pytest.FixtureRequest) -> Iterator[Board]:
 
 def _raise(_: Any, error: Exception, __: int) -> None:
     raise error
+
+
+LOOKAHEADS = pytest.mark.parametrize("lookahead", [0, 1], ids=["read at once", "one step ahead"])
 
 
 def read(own: Board, **options: Any) -> Answer:
@@ -219,3 +225,53 @@ def test_schemas_are_compiled_beside_the_engine(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(Grammars, "of", watched)
     own.ask_about(HELLO, schema='{"const":1}').wait()
     assert [name.split("_")[0] for name in threads] == ["intake"]
+
+
+@LOOKAHEADS
+def test_an_answer_goes_on_in_every_step_whoever_else_is_there(lookahead: int) -> None:
+    with board(lookahead=lookahead) as own:
+        own.gather(2)
+        held = own.ask_about(CIRCLE, schema=SHAPE)
+        own.ask_about(HELLO, **UNENDING, max_new_tokens=100)
+        assert colour(held.wait()) == "red"
+        steps = [launch.names for launch in own.launches if launch.kind == "decode"]
+        own_steps = [index for index, names in enumerate(steps) if held.name in names]
+        assert own_steps == [*range(own_steps[0], own_steps[-1] + 1)]
+        # The first token comes from the prompt. What follows the last is computed before that is read.
+        assert len(own_steps) == len(held.ids) - 1 + lookahead
+
+
+@LOOKAHEADS
+def test_an_answer_that_gave_way_to_others_comes_back_unbroken(lookahead: int) -> None:
+    endless: dict[str, Any] = {"schema": '{"type":"array","minItems":99}', "max_thinking_tokens": 2}
+    options: dict[str, Any] = {**endless, "max_new_tokens": 70, "temperature": 2.0, "seed": 3}
+    with board(cache_tokens=256, lookahead=lookahead) as own:
+        alone = [own.ask_about(question, **options).wait().ids for question in (CIRCLE, SQUARE)]
+        own.gather(3)
+        together = [own.ask_about(SUM, **UNENDING, max_new_tokens=70)]
+        together += [own.ask_about(question, **options) for question in (CIRCLE, SQUARE)]
+        assert [answer.wait().ids for answer in together[1:]] == alone
+        assert own.watch.preempted
+
+
+@LOOKAHEADS
+@pytest.mark.parametrize("launch", [2, 9, 30])
+def test_an_answer_is_the_same_after_its_batch_has_failed(
+    launch: int, lookahead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the very end of a launch, when its masks were made."""
+    options: dict[str, Any] = {"schema": SHAPE, "temperature": 3.0, "repetition_penalty": 1.3}
+    with board(lookahead=lookahead) as own:
+        alone = [own.ask_about(CIRCLE, seed=seed, **options).wait().ids for seed in (1, 2)]
+        original, count = own.engine._runner._launched, itertools.count(1)
+
+        def launched(forward: Forward, tokens: Tensor) -> Launched:
+            if len(forward.sequences) == 2 and next(count) == launch:
+                raise RuntimeError("no room")
+            return original(forward, tokens)
+
+        monkeypatch.setattr(own.engine._runner, "_launched", launched)
+        own.gather(2)
+        answers = [own.ask_about(CIRCLE, seed=seed, **options) for seed in (1, 2)]
+        assert [answer.wait().ids for answer in answers] == alone
+        assert next(count) > launch

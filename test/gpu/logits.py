@@ -10,7 +10,7 @@ largest or RMS error exceeds 1.5 times that of transformers' own bfloat16 forwar
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -46,14 +46,14 @@ class Place:
 
 
 class Recorder:
-    """Copies the logits that the engine's sampler is given, those of captured graphs too."""
+    """Copies the logits that the engine's sampler is given. Decoding goes through graphs of `sizes`."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: Sequence[int]) -> None:
         self.kind = ""
         self.found: dict[str, dict[Place, Tensor]] = defaultdict(dict)
+        self._sizes = sizes
         self._places: dict[float, Place | None] = {}
-        self._eager: list[tuple[Tensor, Tensor]] = []
-        self._captured: list[tuple[Tensor, Tensor]] = []
+        self._sampled: list[tuple[Tensor, Tensor]] = []
 
     def expect(self, request: int, seed: int, tokens: int) -> None:
         """
@@ -70,8 +70,7 @@ class Recorder:
         def recorded(
             logits: Tensor, rows: Rows, seen: Tensor | None, slots: Tensor, allowed: Tensor | None
         ) -> Tensor:
-            capturing = logits.is_cuda and torch.cuda.is_current_stream_capturing()
-            (self._captured if capturing else self._eager).append((logits.clone(), rows.uniform.clone()))
+            self._sampled.append((logits.clone(), rows.uniform.clone()))
             return choose(logits, rows, seen, slots, allowed)
 
         sampler.choose = recorded  # type: ignore[method-assign]
@@ -79,18 +78,18 @@ class Recorder:
 
     def collect(self) -> None:
         """On the engine's thread, after a step was read and before the next is launched."""
-        for logits, numbers in self._eager:
-            self._take(self.kind, logits, numbers)
-        self._eager.clear()
-        for logits, numbers in self._captured:
-            self._take(graph_kind(len(numbers)), logits, numbers)
+        for logits, numbers in self._sampled:
+            self._take(logits, numbers)
+        self._sampled.clear()
 
-    def _take(self, kind: str, logits: Tensor, numbers: Tensor) -> None:
+    def _take(self, logits: Tensor, numbers: Tensor) -> None:
+        size = next((size for size in self._sizes if size >= len(numbers)), None)
+        decoding = "decode" if size is None else graph_kind(size)
         for row, number in enumerate(numbers.tolist()):
             place = self._places.get(number)
             if place is None:
                 continue
-            of_kind = self.found["decode" if place.index and kind == self.kind else kind]
+            of_kind = self.found[decoding if place.index else self.kind]
             if len(of_kind) < ROWS_OF_EACH:
                 of_kind.setdefault(place, logits[row].float().cpu())
 
@@ -105,7 +104,7 @@ def main() -> None:
     shape = parser.parse_args().model_shape
     device = torch.device("cuda" if shape == "9b" else "cpu")
     subject = random_weights(shape, device, torch.bfloat16)
-    recorder = Recorder()
+    recorder = Recorder(LADDER if device.type == "cuda" else ())
     asked, streams = run_engine(subject, recorder)
     places = {place for found in recorder.found.values() for place in found}
     model: Any = subject.model()

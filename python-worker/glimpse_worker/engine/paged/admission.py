@@ -14,7 +14,7 @@ from ...protocol import Generate
 from ...sampling import resolve_sampling, stop_token_ids
 from ...tags import ANSWER, END_THINK, THINK
 from .inbox import Arrived
-from .request import Generation, Passage, Thinking
+from .request import Generation, Thinking
 from .sequence import Sequence
 from .shown import Shown
 from .spans import Patchwork, find_spans
@@ -73,8 +73,7 @@ class Admission:
             places=prepared.places,
             tags=None if grammar is None else grammar.tokens.tags,
         )
-        passage = None if grammar is None else Passage(grammar.tokens.end_think, grammar.tokens.answer)
-        return Generation(message.key, sequence, shown, output, self._thinking(message), passage)
+        return Generation(message.key, sequence, shown, output, self._thinking(message))
 
     def renew(self, generation: Generation, arrived: Arrived) -> None:
         """Gives a request what it shows once more, after it was let go of."""

@@ -131,7 +131,7 @@ def _graphs(decoder: Decoder, ops: Ops, max_pages: int, sizes: Sizes, progress: 
     assert isinstance(ops, TritonOps)
     device = decoder.device
     return Graphs(
-        DecodeGraphs(device, nobody=sizes.max_running, max_pages=max_pages, vocabulary=decoder.vocabulary),
+        DecodeGraphs(device, nobody=sizes.max_running, max_pages=max_pages),
         PromptGraphs(device, ops, hidden_size=decoder.hidden_size, dtype=decoder.dtype, max_pages=max_pages),
         Capturing(device),
         lambda done, total: progress("graphs", done, total),

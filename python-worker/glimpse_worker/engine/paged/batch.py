@@ -22,7 +22,10 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """How each of n sequences is sampled, for `rows`: int32 (2, n), float32 (4, n)."""
+    """
+    How the next token of each of n sequences is sampled: slots and turns in which it is kept, top-k, int32
+    (3, n); temperatures, top-p, penalties, random numbers, float32 (4, n).
+    """
 
     integers: Integers
     floats: Floats
@@ -42,7 +45,11 @@ class Sampled:
             penalties,
             uniform,
         ]
-        integers = [[sequence.slot for sequence in sequences], [setting.top_k for setting in settings]]
+        integers = [
+            [sequence.slot for sequence in sequences],
+            [(sequence.length + 1) % 2 for sequence in sequences],
+            [setting.top_k for setting in settings],
+        ]
         return cls(
             np.array(integers, dtype=np.int32),
             np.array(floats, dtype=np.float32),
@@ -85,7 +92,10 @@ class Prompts:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """One token of each of n sequences: positions, KV slots, lengths, int32 (3, n); pages int32 (n, m)."""
+    """
+    The last token of each of n sequences: positions, KV slots, lengths, slots in which it is kept, int32
+    (4, n); pages int32 (n, m).
+    """
 
     integers: Integers
     table: Integers
@@ -98,41 +108,27 @@ class Decoded:
             [sequence.position(index) for sequence, index in pairs],
             [sequence.pages[index // page_size] * page_size + index % page_size for sequence, index in pairs],
             [index + 1 for index in indices],
+            [sequence.slot for sequence in sequences],
         ]
         return cls(np.array(integers, dtype=np.int32), page_table(sequences))
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """A decode batch on the device; the same tensors are filled again and again for a captured graph."""
+    """Decoded on the device; the same tensors are filled again and again for a captured graph."""
 
-    decoded: Tensor
-    sampled: Tensor
-    floats: Tensor
+    integers: Tensor
     table: Tensor
 
     @classmethod
-    def upload(cls, decoded: Decoded, sampled: Sampled, device: torch.device) -> Inputs:
-        return cls(
-            to_device(decoded.integers, device),
-            to_device(sampled.integers, device),
-            to_device(sampled.floats, device),
-            to_device(decoded.table, device),
-        )
-
-    @property
-    def slots(self) -> Tensor:
-        return self.sampled[0].long()
-
-    @property
-    def rows(self) -> Rows:
-        return rows(self.sampled, self.floats)
+    def upload(cls, decoded: Decoded, device: torch.device) -> Inputs:
+        return cls(to_device(decoded.integers, device), to_device(decoded.table, device))
 
 
-def rows(integers: Tensor, floats: Tensor) -> Rows:
+def rows(top_k: Tensor, floats: Tensor) -> Rows:
     """The sampler's view of what `Sampled` holds, on the device."""
     temperature, top_p, penalty, uniform = floats
-    return Rows(temperature=temperature, top_p=top_p, top_k=integers[1], penalty=penalty, uniform=uniform)
+    return Rows(temperature=temperature, top_p=top_p, top_k=top_k, penalty=penalty, uniform=uniform)
 
 
 def page_table(sequences: List[Sequence]) -> Integers:

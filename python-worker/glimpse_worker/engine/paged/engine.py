@@ -2,7 +2,7 @@
 The `paged` engine: the requests of a device in one batch.
 
 A request's way: `submit` → the pool of `Intake` → `_arrive` → the scheduler's waiting list → its prompt in
-`_launch_prefill` → a token in every `_launch_decode`, read in `_read` → its ending in `_end`.
+`_launch_prefill` → a token in every `_decode` and `_sample`, read in `_read` → its ending in `_end`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import logging
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence as List
 from typing import assert_never
 
@@ -40,7 +39,7 @@ from .admission import Admission
 from .inbox import Arrived, Cancelled, Closed, Inbox, Refused, Submitted
 from .intake import Intake
 from .request import Generation, Request, done
-from .runner import Launched, Runner
+from .runner import Forward, Launched, Runner
 from .scheduler import Scheduler
 from .sequence import Chunk, Sequence
 from .shown import Encoder
@@ -56,8 +55,9 @@ SMALLEST_CHUNK = 64
 class PagedEngine:
     """
     One thread owns the model and all that is known of the requests on board; what concerns it comes through
-    its inbox, between two steps. With a `lookahead` of 1 a step is launched before the one before it is read,
-    so that a GPU has work while Python reads, parses and sends; 0 is for a CPU, which computes in the launch.
+    its inbox, between two steps. With a `lookahead` of 1 a step's tokens are read while the next step goes
+    through the model, so that a GPU has work while Python reads, parses, sends, and makes the masks that the
+    next step is sampled with; 0 is for a CPU, which computes in the launch.
     """
 
     def __init__(
@@ -88,7 +88,8 @@ class PagedEngine:
         self._lookahead = lookahead
         self._board: dict[RequestKey, Request] = {}
         self._runs: dict[Sequence, tuple[Request, Generation]] = {}
-        self._launched: deque[list[Launched]] = deque()
+        self._launched: list[Launched] | None = None
+        """The step that was launched last, until it is read."""
         self._orders = itertools.count()
         threading.Thread(target=self._run, name="engine", daemon=True).start()
 
@@ -136,7 +137,7 @@ class PagedEngine:
 
     def _receive(self) -> bool:
         """Takes in what has come, and waits for it when there is nothing to compute. False: leave."""
-        wait = not (self._launched or self._scheduler.busy)
+        wait = self._launched is None and not self._scheduler.busy
         while wait and self._inbox.empty() and self._capture():
             pass
         if not wait:
@@ -219,6 +220,7 @@ class PagedEngine:
         request.cancelled.set()
         if request.generation is not None:
             self._scheduler.withdraw(request.generation.sequence)
+            request.generation.sequence.forget()
             del self._runs[request.generation.sequence]
         self._emit(ending)
 
@@ -226,16 +228,16 @@ class PagedEngine:
         step = self._scheduler.plan()
         for sequence in step.preempted:
             self._restore(sequence)
-        if step.prefill or step.decode:
-            if (self._pulse.reading.steps + 1) % STEPS_PER_CAPTURE == 0:
-                self._runner.capture_next()
-            self._launched.append([*self._launch_prefill(step.prefill), *self._launch_decode(step.decode)])
-            behind = self._lookahead
-        else:
-            behind = 0
-        ended = max(0, len(self._launched) - behind)
-        for _ in range(ended):
-            self._read(self._launched.popleft())
+        planned = bool(step.prefill or step.decode)
+        if planned and (self._pulse.reading.steps + 1) % STEPS_PER_CAPTURE == 0:
+            self._runner.capture_next()
+        prefilled = self._launch_prefill(step.prefill)
+        forward = self._decode(step.decode)
+        ended = self._read()
+        if planned:
+            self._launched = [*prefilled, *self._sample(forward)]
+        if not self._lookahead:
+            ended += self._read()
         self._pulse.end(ended)
 
     def _restore(self, sequence: Sequence) -> None:
@@ -263,15 +265,25 @@ class PagedEngine:
             generation.shown.reach(chunk.end)
         return [launched] if launched else []
 
-    def _launch_decode(self, sequences: List[Sequence]) -> list[Launched]:
+    def _decode(self, sequences: List[Sequence]) -> Forward | None:
         if not sequences:
-            return []
+            return None
         try:
-            launched = self._runner.decode(sequences)
+            return self._runner.decode(sequences)
         except Exception as error:
             self._failed(sequences, error, 1)
+            return None
+
+    def _sample(self, forward: Forward | None) -> list[Launched]:
+        """The other half of `_decode`. What was read in between may have ended some of its requests."""
+        if forward is None or not (current := forward.current):
             return []
-        self._scheduler.launched_decode(sequences)
+        try:
+            launched = self._runner.sample(forward)
+        except Exception as error:
+            self._failed(forward.sequences, error, 1)
+            return []
+        self._scheduler.launched_decode(current)
         return [launched]
 
     def _failed(self, sequences: List[Sequence], error: Exception, count: int) -> None:
@@ -281,7 +293,7 @@ class PagedEngine:
         """
         settle([self._runner.device])
         if len(sequences) > 1:
-            self._scheduler.isolate(sequences)
+            self._scheduler.isolate(sequence for sequence in sequences if sequence in self._runs)
             return
         [sequence] = sequences
         if is_out_of_memory(error) and count > SMALLEST_CHUNK:
@@ -292,16 +304,20 @@ class PagedEngine:
         named = name_out_of_memory(error, self._ready.device.name)
         self._end(request, request_error(request.key, named))
 
-    def _read(self, launched: List[Launched]) -> None:
-        """Waits for a step, and sends what it has brought: one message with the tokens of all requests."""
+    def _read(self) -> int:
+        """
+        Waits for the step that is unread, and sends what it has brought: one message with the tokens of all
+        requests. How many steps that were, one or none.
+        """
+        if self._launched is None:
+            return 0
         items: list[TokensItem] = []
         advanced: list[tuple[Request, Generation]] = []
-        tokens = [pair for launch in launched for pair in launch.read()]
+        tokens = [pair for launch in self._launched for pair in launch.read()]
+        self._launched = None
         now = time.monotonic()
         for sequence, token in tokens:
-            if (run := self._runs.get(sequence)) is None:
-                continue
-            request, generation = run
+            request, generation = run = self._runs[sequence]
             sequence.read(token)
             request.clock.sampled(now)
             generation.take(token)
@@ -316,3 +332,4 @@ class PagedEngine:
         for request, generation in advanced:
             if generation.finish_reason is not None:
                 self._end(request, done(request, generation.finish_reason))
+        return 1

@@ -36,17 +36,6 @@ class Thinking:
     skip: List[int]
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """
-    The one way from thinking to an answer that has a schema: after the id `after`, `answer` is written.
-    What was drawn ahead is dropped with that: from here on a token depends on the one before it.
-    """
-
-    after: int
-    answer: int
-
-
 class Clock:
     """When things happened to a request first, by time.monotonic."""
 
@@ -120,7 +109,6 @@ class Generation:
         shown: Shown,
         output: Output,
         thinking: Thinking | None,
-        passage: Passage | None = None,
     ) -> None:
         self.key = key
         self.sequence = sequence
@@ -128,7 +116,6 @@ class Generation:
         self.finish_reason: FinishReason | None = None
         self._output = output
         self._thinking = thinking
-        self._passage = passage
         self._sent = 0
         self._ids: list[int] = []
         self._parts: list[Part] = []
@@ -184,15 +171,12 @@ class Generation:
         )
 
     def _go_on(self) -> None:
-        """What follows from the ids so far: the end of the thinking, the answer's beginning, or the end."""
-        thinking, passage, output = self._thinking, self._passage, self._output
-        if self._end():
+        """What follows from the ids so far: the end of the thinking, or the end."""
+        thinking, output = self._thinking, self._output
+        if self._end() or thinking is None:
             return
-        if thinking is not None and output.thinking and output.thought_length >= thinking.limit:
+        if output.thinking and output.thought_length >= thinking.limit:
             self._write(thinking.close)
-        elif passage is not None and self.sequence.ids[-1] == passage.after:
-            self._write([passage.answer])
-        self.sequence.ahead = output.thinking
 
     def _write(self, ids: List[int]) -> None:
         """Goes on with ids that the model has not chosen."""

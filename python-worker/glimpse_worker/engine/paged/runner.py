@@ -1,4 +1,7 @@
-"""One launch: a batch's tokens go through the model, and the next token of each sequence is sampled."""
+"""
+A batch's tokens go through the model, and the next token of each sequence is sampled: two halves, as only the
+second has to know which tokens came before.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...bitmask import Bitmask, words
+from ...bitmask import EVERYTHING, words
 from ...device import to_device
 from .batch import Decoded, Inputs, Prompts, Sampled, rows
 from .decoder import Attend, Decoder
@@ -25,6 +28,30 @@ class Placed:
 
     row: int
     features: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """
+    A batch whose tokens go through the model: the decoder's output, a row for each of `sequences` as it was
+    in that epoch, and how its next token is to be sampled.
+    """
+
+    sequences: List[Sequence]
+    epochs: List[int]
+    output: Tensor
+    sampled: Sampled
+
+    @classmethod
+    def of(cls, sequences: List[Sequence], output: Tensor) -> Forward:
+        epochs = [sequence.epoch for sequence in sequences]
+        return cls(sequences, epochs, output, Sampled.of(sequences))
+
+    @property
+    def current(self) -> list[Sequence]:
+        """Those that the next token still counts for."""
+        pairs = zip(self.sequences, self.epochs, strict=True)
+        return [sequence for sequence, epoch in pairs if sequence.epoch == epoch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +105,9 @@ class Runner:
 
     def capture_next(self) -> bool:
         """Captures one more graph; False when there is none left to capture."""
-        return self._graphs is not None and self._graphs.capture_next(self._compute, self._forward)
+        return self._graphs is not None and self._graphs.capture_next(
+            self._compute, self._decoder.logits, self._forward
+        )
 
     def prefill(self, chunks: List[Chunk], placed: List[Placed]) -> Launched | None:
         """
@@ -97,34 +126,36 @@ class Runner:
         ]
         if not ends:
             return None
-        sampled = [sequence for sequence, _ in ends]
-        for sequence in sampled:
+        for sequence, _ in ends:
             self._note_occurred(sequence)
         last = to_device(np.array([row for _, row in ends]), self.device)
-        how, allowed = Sampled.of(sampled), self._allowed(sampled)
+        return self.sample(Forward.of([sequence for sequence, _ in ends], output[last]))
+
+    def decode(self, sequences: List[Sequence]) -> Forward:
+        """
+        Computes the token that was sampled last in each sequence, whether it was read or not. To be sampled
+        before anything else is computed.
+        """
+        decoded = Decoded.of(sequences, self._page_size)
+        output = None if self._graphs is None else self._graphs.decoding.run(decoded)
+        if output is None:
+            output = self._compute(Inputs.upload(decoded, self.device))
+        return Forward.of(sequences, output[: len(sequences)])
+
+    def sample(self, forward: Forward) -> Launched:
+        """Samples the next token of each sequence, all ids of which have been read, and keeps it."""
+        how = forward.sampled
         integers, floats = to_device(how.integers, self.device), to_device(how.floats, self.device)
-        slots = integers[0].long()
+        slots, turns = integers[:2].long()
         tokens = self._sampler.choose(
-            self._decoder.logits(output[last]),
-            rows(integers, floats),
+            self._decoder.logits(forward.output),
+            rows(integers[2], floats),
             self._seen if how.penalised else None,
             slots,
-            None if allowed is None else to_device(allowed, self.device),
+            self._allowed(forward),
         )
-        self._last[:, slots] = tokens
-        return self._launched(sampled, tokens)
-
-    def decode(self, sequences: List[Sequence]) -> Launched:
-        """Computes the token that was sampled last in each sequence, and samples the next."""
-        decoded, sampled = Decoded.of(sequences, self._page_size), Sampled.of(sequences)
-        allowed = self._allowed(sequences)
-        if self._graphs is not None:
-            tokens = self._graphs.decode(decoded, sampled, allowed)
-            if tokens is not None:
-                return self._launched(sequences, tokens)
-        inputs = Inputs.upload(decoded, sampled, self.device)
-        masks = None if allowed is None else to_device(allowed, self.device)
-        return self._launched(sequences, self._compute(inputs, sampled.penalised, masks))
+        self._last[turns, slots] = tokens
+        return self._launched(forward, tokens)
 
     def _compute_prompts(self, prompts: Prompts, hidden: Tensor) -> Tensor:
         """The decoder's output for the embeddings of `prompts`, maybe with more rows after theirs."""
@@ -143,42 +174,38 @@ class Runner:
     def _forward(self, hidden: Tensor, positions: Tensor, slots: Tensor, attend: Attend) -> Tensor:
         return self._decoder.forward(hidden, positions, slots, self._caches, attend)
 
-    def _compute(self, inputs: Inputs, penalised: bool, allowed: Tensor | None) -> Tensor:
-        """The next token of each row, int64 (n,), which is kept too. Nothing in here waits for the device."""
-        positions, kv, lengths = inputs.decoded
-        slots = inputs.slots
+    def _compute(self, inputs: Inputs) -> Tensor:
+        """The decoder's output for the token kept of each row. Nothing in here waits for the device."""
+        positions, kv, lengths, slots = inputs.integers
 
         def attend(q: Tensor, cache: LayerCache) -> Tensor:
             return self._ops.decode_attention(q, cache, inputs.table, lengths)
 
-        turn = lengths.long() % 2
-        computed = self._last[turn, slots]
-        if penalised:
-            # Not when it was sampled: a launch that is repeated must not find its own token here.
-            self._seen.index_put_((slots, computed), self._one)
-        output = self._forward(self._decoder.embed(computed), positions, kv, attend)
-        seen = self._seen if penalised else None
-        tokens = self._sampler.choose(self._decoder.logits(output), inputs.rows, seen, slots, allowed)
-        self._last[1 - turn, slots] = tokens
-        return tokens
+        rows = slots.long()
+        computed = self._last[lengths.long() % 2, rows]
+        # Not when it was sampled: a launch that is repeated must not find its own token here.
+        self._seen.index_put_((rows, computed), self._one)
+        return self._forward(self._decoder.embed(computed), positions, kv, attend)
 
-    def _launched(self, sequences: List[Sequence], tokens: Tensor) -> Launched:
-        epochs = [sequence.epoch for sequence in sequences]
-        tokens = tokens[: len(sequences)]
+    def _launched(self, forward: Forward, tokens: Tensor) -> Launched:
         if self.device.type == "cpu":
-            return Launched(sequences, epochs, tokens, None)
+            return Launched(forward.sequences, forward.epochs, tokens, None)
         on_host = torch.empty(len(tokens), dtype=tokens.dtype, pin_memory=True)
         on_host.copy_(tokens, non_blocking=True)
         done = torch.cuda.Event()  # type: ignore[no-untyped-call]
         done.record()
-        return Launched(sequences, epochs, on_host, done)
+        return Launched(forward.sequences, forward.epochs, on_host, done)
 
-    def _allowed(self, sequences: List[Sequence]) -> Bitmask | None:
-        """Which ids each may choose, (n, words); None where all may choose any."""
-        if all(sequence.allowed is None for sequence in sequences):
+    def _allowed(self, forward: Forward) -> Tensor | None:
+        """Which ids each row may choose, for Sampler.choose; None where all may choose any."""
+        if all(sequence.allowed is None for sequence in forward.sequences):
             return None
-        everything = np.full(words(self._decoder.vocabulary), -1, dtype=np.int32)
-        return np.stack([everything if s.allowed is None else s.allowed(s.ids) for s in sequences])
+        size = (len(forward.sequences), words(self._decoder.vocabulary))
+        masks = torch.empty(size, dtype=torch.int32, pin_memory=self.device.type != "cpu")
+        for row, sequence, epoch in zip(masks.numpy(), forward.sequences, forward.epochs, strict=True):
+            allowed = sequence.allowed if sequence.epoch == epoch else None
+            row[:] = EVERYTHING if allowed is None else allowed(sequence.ids)
+        return masks.to(self.device, non_blocking=True)
 
     def _note_occurred(self, sequence: Sequence) -> None:
         """Which ids have occurred, for the repetition penalty, whatever has been noted in the slot before."""

@@ -23,8 +23,7 @@ class Sequence:
     The ids of a request, prompt first, and how much of them is in the KV cache.
 
     It waits (no slot), or runs: then it has a slot, which is its row in the tensors of the running requests,
-    and pages. Tokens that a launched step samples are `unread` until their ids are known; at most two are, as
-    one step may be launched before the one before it is read.
+    and pages. The token that a launched step samples is `unread` until its id is known.
     """
 
     def __init__(
@@ -64,9 +63,7 @@ class Sequence:
         self.sampled = False
         """Whether the newest token is the last that was sampled in the slot, and so lies on the device."""
         self.epoch = 0
-        """Changes when what is unread is not to count."""
-        self.ahead = False
-        """Whether what `allowed` says holds whatever is unread, so that nobody has to wait for that."""
+        """Changes when what is launched for it is not to count."""
         self.chunk_limit: int | None = None
         """The most tokens of it in one step, after a step with more did not fit into memory."""
 
@@ -86,12 +83,7 @@ class Sequence:
     @property
     def can_decode(self) -> bool:
         """Whether its next token follows from the token that was sampled last, read or not."""
-        return (
-            self.sampled
-            and self.length - self.computed == 1
-            and self.generated < self.max_new_tokens
-            and (self.allowed is None or self.ahead or self.unread == 0)
-        )
+        return self.sampled and self.length - self.computed == 1 and self.generated < self.max_new_tokens
 
     @property
     def to_prefill(self) -> int:
@@ -106,12 +98,14 @@ class Sequence:
         self.unread -= 1
 
     def append(self, ids: Iterable[int]) -> None:
-        """One id or more that follow without being sampled; what is unread does not count any more."""
-        self.computed = min(self.computed, len(self.ids))
+        """One id or more that follow without being sampled, when nothing is unread."""
         self.ids += ids
-        self.unread = 0
-        self.epoch += 1
         self.sampled = False
+        self.forget()
+
+    def forget(self) -> None:
+        """What is launched does not count any more."""
+        self.epoch += 1
 
     def position(self, index: int) -> int:
         """The M-RoPE position of a generated token, the same in time, height and width."""
