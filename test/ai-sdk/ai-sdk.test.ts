@@ -92,8 +92,7 @@ describe.each([
 
   test("a picture, a PDF and a video may have Glimpse's own options", () => {
     expect(seen["smallerPicture"]).toEqual({ inputTokens: expect.toSatisfy((tokens) => tokens < 103) });
-    expect(seen["pdf"]).toEqual({ text: "GLIMPSE" });
-    expect(seen["video"]).toEqual({ text: "The red circle moves right." });
+    expect(seen["files"]).toEqual({ pdf: "GLIMPSE", video: "The red circle moves right." });
   });
 
   test("a later turn knows the picture of the first, and reuses what was computed", () => {

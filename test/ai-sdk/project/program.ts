@@ -6,6 +6,7 @@ import type { AddressInfo } from "node:net";
 import {
   APICallError,
   createProviderRegistry,
+  type FilePart,
   generateObject,
   generateText,
   NoObjectGeneratedError,
@@ -136,37 +137,22 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     return { inputTokens: usage.inputTokens };
   },
 
-  async video() {
-    const content = [
-      { type: "file" as const, mediaType: "video/mp4", data: file("moving.mp4") },
-      { type: "text" as const, text: "What happens in this video?" },
-    ];
-    const result = await generateText({
-      model,
-      messages: [{ role: "user", content }],
-      temperature: 0,
-      providerOptions: noThinking,
-    });
-    return { text: result.text };
-  },
-
-  async pdf() {
-    const content = [
-      {
-        type: "file" as const,
-        mediaType: "application/pdf",
-        data: file("pages.pdf"),
-        providerOptions: { glimpse: { pages: [2], dpi: 72 } },
-      },
-      { type: "text" as const, text: "Read the text in this image." },
-    ];
-    const result = await generateText({
-      model,
-      messages: [{ role: "user", content }],
-      temperature: 0,
-      providerOptions: noThinking,
-    });
-    return { text: result.text };
+  async files() {
+    const answer = async (part: FilePart, text: string): Promise<string> => {
+      const messages = [{ role: "user" as const, content: [part, { type: "text" as const, text }] }];
+      return (await generateText({ model, messages, temperature: 0, providerOptions: noThinking })).text;
+    };
+    const page = { glimpse: { pages: [2], dpi: 72 } };
+    return {
+      video: await answer(
+        { type: "file", mediaType: "video/mp4", data: file("moving.mp4") },
+        "What happens in this video?",
+      ),
+      pdf: await answer(
+        { type: "file", mediaType: "application/pdf", data: file("pages.pdf"), providerOptions: page },
+        "Read the text in this image.",
+      ),
+    };
   },
 
   async conversation() {
