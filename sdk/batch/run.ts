@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { setTimeout } from "node:timers/promises";
 import { GlimpseError } from "../../protocol/errors.ts";
 import { onAbort } from "../abort.ts";
@@ -56,6 +57,8 @@ export class BatchRun<Item> implements AsyncIterator<BatchItem<Item>, undefined>
     this.#concurrency = concurrency ?? slotsOf(task.client);
     this.#count = new ProgressCount(total ?? sizeOf(task.items), performance.now());
     this.#outbox = new Outbox(order ?? "input");
+    // Every item that waits for room in the queue listens to it, and Node warns of the eleventh listener.
+    setMaxListeners(0, this.#stopping.signal);
   }
 
   next(): Promise<Next<Item>> {

@@ -210,6 +210,19 @@ test("a full queue is waited for", async () => {
   expect(transport.asked).toHaveLength(5);
 });
 
+test("many items may wait for a full queue without a warning of Node's", async () => {
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error) => warnings.push(warning);
+  process.on("warning", onWarning);
+  let full = 30;
+  const { glm } = client((text, emit) => (full-- > 0 ? emit(fail("QUEUE_FULL")) : echo(text, emit)));
+  const items = Array.from({ length: 30 }, (_, index) => String(index));
+  expect((await collect(glm.batch(items, ask, { concurrency: 30 }))).map(brief)).toEqual(items);
+  await turn();
+  process.off("warning", onWarning);
+  expect(warnings).toEqual([]);
+});
+
 test("a closed client ends the batch, not each of a million items", async () => {
   const { glm, transport } = client((_, emit) => emit(fail("DISPOSED")));
   await expect(collect(glm.batch(letters, ask))).rejects.toMatchObject({ code: "DISPOSED" });
