@@ -166,7 +166,11 @@ describe("a client of the background orchestrator", () => {
     const ready = client.ready().then(() => "ready");
     expect(await Promise.race([ready, turn()])).toBeUndefined();
     expect(client.workers()).toEqual([]);
-    await expect(client.ready(AbortSignal.abort("enough"))).rejects.toMatchObject({ code: "ABORTED", cause: "enough" });
+    await expect(client.ready(AbortSignal.abort("enough"))).rejects.toMatchObject({
+      code: "ABORTED",
+      message: "waiting for the background orchestrator was aborted by its signal",
+      cause: "enough",
+    });
     server.ready(transport);
     expect(await ready).toBe("ready");
   });
