@@ -411,7 +411,10 @@ describe("a journal", () => {
       expect(readFileSync(journal, "utf8")).toBe(text);
     }
     const nowhere = join(directory, "no", "such", "directory");
-    await expect(collect(glm.batch(letters, ask, { journal: nowhere }))).rejects.toThrow("ENOENT");
+    await expect(collect(glm.batch(letters, ask, { journal: nowhere }))).rejects.toMatchObject({
+      message: expect.stringContaining("ENOENT"),
+      hint: "Make its directory first.",
+    });
     expect(transport.asked).toEqual([]);
   });
 });
