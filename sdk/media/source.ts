@@ -39,7 +39,9 @@ export function toSource(value: unknown, at: string, also = ""): Source {
   if (types.isUint8Array(value) || types.isAnyArrayBuffer(value)) return { kind: "bytes", data: value, owned: false };
   if (value instanceof Blob) return { kind: "blob", blob: value };
   if (isByteStream(value)) return { kind: "stream", stream: value };
-  throw invalid(at, `${accepted}${also}`, value);
+  const isBase64 = isRecord(value) && "base64" in value;
+  const hint = isBase64 ? "Name it first: image({ base64 }), and pdf() and video() likewise." : undefined;
+  throw invalid(at, `${accepted}${also}`, value, hint);
 }
 
 /** Bytes in any form, or `{ base64 }`. */

@@ -234,6 +234,24 @@ describe("an input that nobody could answer is refused before anything is read",
     expect(error.message).not.toContain("hunter2");
   });
 
+  it.each([
+    [{ role: "user", content: [{ type: "image_url", image_url: { url: "a.png" } }] }, 'Write { type: "image", url }.'],
+    [{ role: "user", content: [{ type: "input_image", image_url: "a.png" }] }, 'Write { type: "image", url }.'],
+    [{ role: "user", content: [{ type: "input_text", text: "?" }] }, 'Write { type: "text", text }.'],
+    [{ role: "developer", content: "Be brief." }, 'Write role: "system".'],
+  ])("a message as OpenAI's clients write it, with what to write: %j", async (message, hint) => {
+    const error = await failure(prepareUntyped({ messages: [message, { role: "user", content: "?" }] }));
+    expect(error).toMatchObject({ code: "INVALID_REQUEST", hint });
+  });
+
+  it("base64 that is not named, with how to name it", async () => {
+    const error = await failure(prepareUntyped({ prompt: "?", images: [{ base64: "aGVsbG8=" }] }));
+    expect(error).toMatchObject({
+      message: expect.stringMatching(/^images\[0\]: /),
+      hint: expect.stringContaining("image({ base64 })"),
+    });
+  });
+
   it("pictures beside a video", async () => {
     const error = await failure(prepare({ prompt: "?", images: ["no/such.png"], video: clip }));
     expect(error).toMatchObject({
