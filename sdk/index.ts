@@ -1,3 +1,5 @@
+// The declarations name types of Node's, which TypeScript does not look for by itself from version 6 on.
+/// <reference types="node" preserve="true" />
 export type { CrashReport, LossCause, WorkerEvent, WorkerInfo, WorkerStateName } from "../orchestrator/events.ts";
 export type { ExitReason } from "../orchestrator/exit-reason.ts";
 export type { OnWorkerLoss } from "../orchestrator/failover.ts";
