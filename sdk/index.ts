@@ -11,7 +11,8 @@ export {
   type GlimpseErrorDetails,
   type OutputIssue,
 } from "../protocol/errors.ts";
-export type { Device, Dtype, FinishReason, Usage, WarningCode } from "../protocol/messages.ts";
+export type { Device, Dtype, FinishReason, Usage } from "../protocol/messages.ts";
+export type { WarningCode } from "../protocol/partial-result.ts";
 export type { Batch, ResultOf } from "./batch/batch.ts";
 export type { BatchOptions } from "./batch/options.ts";
 export type { BatchProgress } from "./batch/progress.ts";
