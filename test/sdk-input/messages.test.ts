@@ -244,11 +244,15 @@ describe("an input that nobody could answer is refused before anything is read",
     expect(error).toMatchObject({ code: "INVALID_REQUEST", hint });
   });
 
-  it("base64 that is not named, with how to name it", async () => {
-    const error = await failure(prepareUntyped({ prompt: "?", images: [{ base64: "aGVsbG8=" }] }));
+  it.each([
+    ["base64 that is not named", { base64: "aGVsbG8=" }, /image\(\{ base64 \}\)/],
+    ["a promise", Promise.resolve(red), /^Await it first/],
+    ["a response", new Response("x"), /^Pass its body/],
+  ])("%s in the place of a picture, with how to pass it", async (_name, picture, hint) => {
+    const error = await failure(prepareUntyped({ prompt: "?", images: [picture] }));
     expect(error).toMatchObject({
       message: expect.stringMatching(/^images\[0\]: /),
-      hint: expect.stringContaining("image({ base64 })"),
+      hint: expect.stringMatching(hint),
     });
   });
 
