@@ -39,7 +39,7 @@ export const errorCodes = {
   MODEL_DOWNLOAD_FAILED: { retryable: true, meaning: "the checkpoint could not be downloaded" },
   DISK_FULL: { retryable: false, meaning: "the disk has no room for the checkpoint" },
   DEVICE_NOT_FOUND: { retryable: false, meaning: "the device asked for is not there" },
-  PLATFORM_UNSUPPORTED: { retryable: false, meaning: "this operating system or thread cannot host workers" },
+  PLATFORM_UNSUPPORTED: { retryable: false, meaning: "this operating system, thread or bundle cannot host workers" },
   NOT_RUNNING: { retryable: false, meaning: "no `glimpse up` runs that a program could connect to" },
   CONNECTION_LOST: { retryable: true, meaning: "the background orchestrator ended while the request was with it" },
   PROTOCOL_MISMATCH: { retryable: false, meaning: "worker and library speak different versions of the protocol" },
