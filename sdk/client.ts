@@ -143,7 +143,7 @@ export class Glimpse implements AsyncDisposable, Client {
     return countTokens(this.#callContext(), input);
   }
 
-  /** The workers as they are now. */
+  /** The workers as they are now; none for a client of `connect()` whose connection has ended. */
   workers(): WorkerInfo[] {
     return this.#transport.workers();
   }

@@ -142,7 +142,7 @@ export class BatchRun<Item> implements AsyncIterator<BatchItem<Item>, undefined>
       return { ok: true, index, item, result, fromJournal: false };
     } catch (cause) {
       const error = GlimpseError.is(cause) ? cause : failed("toInput", index, cause);
-      if (error.code === "DISPOSED" || hasNoWorkers(this.#task.client)) void this.#stop({ error });
+      if (endsClient(error) || hasNoWorkers(this.#task.client)) void this.#stop({ error });
       return { ok: false, index, item, error };
     }
   }
@@ -219,6 +219,11 @@ function slotsOf(client: Pick<Client, "workers">): number {
     1,
     slots.reduce((sum, count) => sum + count, 0),
   );
+}
+
+/** The client takes nothing any more: the next items would only fail, too. */
+function endsClient({ code }: GlimpseError): boolean {
+  return code === "DISPOSED" || code === "CONNECTION_LOST";
 }
 
 function hasNoWorkers(client: Pick<Client, "workers">): boolean {

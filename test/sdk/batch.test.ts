@@ -223,11 +223,14 @@ test("many items may wait for a full queue without a warning of Node's", async (
   expect(warnings).toEqual([]);
 });
 
-test("a closed client ends the batch, not each of a million items", async () => {
-  const { glm, transport } = client((_, emit) => emit(fail("DISPOSED")));
-  await expect(collect(glm.batch(letters, ask))).rejects.toMatchObject({ code: "DISPOSED" });
-  expect(transport.asked.length).toBeLessThanOrEqual(4);
-});
+test.each(["DISPOSED", "CONNECTION_LOST"] as const)(
+  "a client that is closed or cut off ends the batch, not each of a million items: %s",
+  async (code) => {
+    const { glm, transport } = client((_, emit) => emit(fail(code)));
+    await expect(collect(glm.batch(letters, ask))).rejects.toMatchObject({ code });
+    expect(transport.asked.length).toBeLessThanOrEqual(4);
+  },
+);
 
 test("progress counts what has ended, and what it throws ends the batch", async () => {
   const { glm } = client((text, emit) => (text === "b" ? emit(fail("GENERATION_FAILED")) : echo(text, emit)));
