@@ -87,7 +87,10 @@ export interface WorkerInfo {
   state: WorkerStateName;
   /** Why the last process is no more; undefined while one runs. */
   exit: ExitReason | undefined;
-  /** Where it is placed: `cpu`, `cuda:0`, or several joined by a comma. Known before it is ready. */
+  /**
+   * Where it is placed: `cpu`, `cuda:0`, or several joined by a comma. Known before it is ready, but where torch chooses:
+   * then it is `auto` or `cuda` until it is.
+   */
   placement: string;
   /** Requests on board, the tokens that these still cost by estimate, and the bytes of their media that are in flight. */
   load: { requests: number; tokens: number; mediaBytes: number };

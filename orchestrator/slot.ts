@@ -3,7 +3,7 @@ import type { ControlFromWorker, DataFromWorker, HeartbeatMessage, ReadyMessage 
 import { Board } from "./board.ts";
 import { cannotStart, describeLoss } from "./crash-report.ts";
 import { Deferred } from "./deferred.ts";
-import type { Placement } from "./devices/place.ts";
+import { type Placement, placedOn } from "./devices/place.ts";
 import type { CrashReport, LossCause, WorkerEvent, WorkerInfo, WorkerStateName } from "./events.ts";
 import type { ExitReason } from "./exit-reason.ts";
 import type { Request } from "./request.ts";
@@ -143,7 +143,7 @@ export class Slot {
       pid: this.#exit === undefined ? this.#worker?.pid : undefined,
       state: this.state,
       exit: this.#exit,
-      placement: this.#options.placement.label,
+      placement: placedOn(this.#options.placement, ready?.device),
       load: this.board.load(),
       heartbeat: this.#heartbeat && withoutType(this.#heartbeat),
       device: ready?.device,

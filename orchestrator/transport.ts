@@ -1,5 +1,6 @@
 import type { GlimpseError } from "../protocol/errors.ts";
-import type { CountedMessage, DoneMessage, GenerateMessage, Part, WarningCode } from "../protocol/messages.ts";
+import type { CountedMessage, DoneMessage, GenerateMessage, Part } from "../protocol/messages.ts";
+import type { WarningCode } from "../protocol/partial-result.ts";
 import type { WorkerEvent, WorkerInfo } from "./events.ts";
 
 /** A request as the SDK hands it over: everything checked, every picture, video file and PDF a run of bytes. */

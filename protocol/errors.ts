@@ -1,3 +1,5 @@
+import type { PartialResult } from "./partial-result.ts";
+
 /**
  * Every way in which Glimpse can fail. The list is closed: a `switch` over `error.code` can be exhaustive.
  * `retryable` means that the same call may succeed later without being changed.
@@ -37,7 +39,7 @@ export const errorCodes = {
   MODEL_DOWNLOAD_FAILED: { retryable: true, meaning: "the checkpoint could not be downloaded" },
   DISK_FULL: { retryable: false, meaning: "the disk has no room for the checkpoint" },
   DEVICE_NOT_FOUND: { retryable: false, meaning: "the device asked for is not there" },
-  PLATFORM_UNSUPPORTED: { retryable: false, meaning: "this operating system or thread cannot host workers" },
+  PLATFORM_UNSUPPORTED: { retryable: false, meaning: "this operating system, thread or bundle cannot host workers" },
   NOT_RUNNING: { retryable: false, meaning: "no `glimpse up` runs that a program could connect to" },
   CONNECTION_LOST: { retryable: true, meaning: "the background orchestrator ended while the request was with it" },
   PROTOCOL_MISMATCH: { retryable: false, meaning: "worker and library speak different versions of the protocol" },
@@ -55,7 +57,7 @@ export interface OutputIssue {
   path: readonly PropertyKey[];
 }
 
-export interface GlimpseErrorDetails<Partial = unknown> {
+export interface GlimpseErrorDetails {
   /** What the caller can do about it, in one sentence. */
   hint?: string | undefined;
   /** With QUEUE_FULL: after how many milliseconds there is likely to be room. */
@@ -63,7 +65,7 @@ export interface GlimpseErrorDetails<Partial = unknown> {
   /** The request that failed, when there was one. */
   requestId?: string | undefined;
   /** What had been generated when the request ended. */
-  partial?: Partial | undefined;
+  partial?: PartialResult | undefined;
   /** With OUTPUT_INVALID: what is wrong with the answer. */
   issues?: readonly OutputIssue[] | undefined;
   /** The Python traceback, when the failure happened in a worker. */
@@ -78,17 +80,17 @@ const brand = Symbol.for("glimpse.error");
  * `hint` says what to do. Use `GlimpseError.is(error, "CODE")` rather than `instanceof`: it also holds when two copies
  * of the package are installed.
  */
-export class GlimpseError<Partial = unknown> extends Error {
+export class GlimpseError extends Error {
   override readonly name = "GlimpseError";
   readonly code: ErrorCode;
   readonly retryable: boolean;
   declare readonly hint?: string;
   declare readonly retryAfterMs?: number;
   declare readonly requestId?: string;
-  declare readonly partial?: Partial;
+  declare readonly partial?: PartialResult;
   declare readonly issues?: readonly OutputIssue[];
   declare readonly traceback?: string;
-  constructor(code: ErrorCode, message: string, details: GlimpseErrorDetails<Partial> = {}) {
+  constructor(code: ErrorCode, message: string, details: GlimpseErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     // Not enumerable, so that a printed error shows what there is to read.
     Object.defineProperty(this, brand, { value: true });

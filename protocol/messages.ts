@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { errorCodeList } from "./errors.ts";
+import { warningCodes } from "./partial-result.ts";
 
 /** Raised with every change that an older peer would misread. */
 export const PROTOCOL_VERSION = 3;
@@ -292,8 +293,6 @@ export const countedSchema = z.strictObject({
   media: z.array(countedMedia),
 });
 
-export const warningCodes = ["IMAGE_PADDED", "IMAGE_FIRST_FRAME", "BOX_IMAGE_ASSUMED", "MAX_NEW_TOKENS_CUT"] as const;
-
 /** Data. The request goes on; its caller should know. */
 export const warningSchema = z.strictObject({
   type: z.literal("warning"),
@@ -384,6 +383,5 @@ export type PixelCap = z.infer<typeof pixelCap>;
 export type DoneMessage = z.infer<typeof doneSchema>;
 export type Device = z.infer<typeof deviceSchema>;
 export type Part = z.infer<typeof partSchema>;
-export type WarningCode = (typeof warningCodes)[number];
 export type FinishReason = (typeof finishReasons)[number];
 export type Usage = z.infer<typeof usageSchema>;

@@ -31,7 +31,7 @@ export interface CallListener {
   /** All media are read; the transport has it next. */
   prepared?(request: PreparedRequest): void;
   event(event: Exclude<RequestEvent, { type: "error" }>): void;
-  failed(error: GlimpseError<PartialResult>): void;
+  failed(error: GlimpseError): void;
   /** What has been generated, for an error to carry. */
   partial?(): PartialResult;
 }

@@ -9,6 +9,7 @@ import type { CallContext } from "./call.ts";
 import { CallStack } from "./call-stack.ts";
 import { Chat, type ChatOptions } from "./chat/chat.ts";
 import { countTokens, type TokenCount } from "./count.ts";
+import { invalid } from "./invalid.ts";
 import type { ImageSource } from "./media/image.ts";
 import type { VideoRef } from "./media/video.ts";
 import { publishRequests } from "./observe/channels.ts";
@@ -142,13 +143,17 @@ export class Glimpse implements AsyncDisposable, Client {
     return countTokens(this.#callContext(), input);
   }
 
-  /** The workers as they are now. */
+  /** The workers as they are now; none for a client of `connect()` whose connection has ended. */
   workers(): WorkerInfo[] {
     return this.#transport.workers();
   }
 
-  /** Calls `listener` with everything that happens to the workers from now on; the function that is returned ends that. */
+  /**
+   * Calls `listener` with everything that happens to the workers from now on; the function that is returned ends that.
+   * @throws GlimpseError INVALID_REQUEST when `listener` is no function.
+   */
   onEvent(listener: (event: WorkerEvent) => void): () => void {
+    if (typeof (listener as unknown) !== "function") throw invalid("onEvent()", "a function", listener);
     return this.#transport.subscribe(listener);
   }
 

@@ -73,12 +73,18 @@ function checkOptions(options: DrawBoxesOptions): void {
   if (lineWidth !== undefined && !(Number.isSafeInteger(lineWidth) && lineWidth >= 1 && lineWidth <= MAX_LINE_WIDTH)) {
     throw invalid("drawBoxes(): lineWidth", `a whole number from 1 to ${MAX_LINE_WIDTH}`, lineWidth);
   }
-  const isColor = (color: unknown): boolean => typeof color === "string" && /^#[0-9a-f]{6}$/i.test(color);
-  if (colors !== undefined && !(Array.isArray(colors) && colors.length > 0 && colors.every(isColor))) {
-    throw invalid("drawBoxes(): colors", 'an array of colours such as "#ff7f0e"', colors);
-  }
+  if (colors !== undefined) checkColors(colors);
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw invalid("drawBoxes(): signal", "an AbortSignal", signal);
+  }
+}
+
+function checkColors(colors: unknown): void {
+  if (!Array.isArray(colors) || colors.length === 0)
+    throw invalid("drawBoxes(): colors", "an array of colours", colors);
+  for (const [index, color] of colors.entries()) {
+    const good = typeof color === "string" && /^#[0-9a-f]{6}$/i.test(color);
+    if (!good) throw invalid(`drawBoxes(): colors[${index}]`, 'a colour such as "#ff7f0e"', color);
   }
 }
 
@@ -100,7 +106,12 @@ function coloured(
 function checkBox(drawn: unknown, at: string): DrawableBox {
   const { box, label } = isRecord(drawn) ? drawn : {};
   const isBox = Array.isArray(box) && box.length === 4 && box.every(Number.isFinite);
-  if (!isBox || box[0] > box[2] || box[1] > box[3]) throw invalid(at, "{ box: [left, top, right, bottom] }", drawn);
+  if (!isBox) throw invalid(at, "{ box: [left, top, right, bottom] }", drawn);
+  if (box[0] > box[2] || box[1] > box[3]) {
+    const got = `[${box.join(", ")}]`;
+    const expected = "left, top, right, bottom, with left at most right and top at most bottom";
+    throw new GlimpseError("INVALID_REQUEST", `${at}.box: expected ${expected}, got ${got}`);
+  }
   if (label !== undefined && typeof label !== "string") throw invalid(`${at}.label`, "a text", label);
   return { box: box as unknown as Box["box"], label };
 }

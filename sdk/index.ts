@@ -1,3 +1,5 @@
+// The declarations name types of Node's, which TypeScript does not look for by itself from version 6 on.
+/// <reference types="node" preserve="true" />
 export type { CrashReport, LossCause, WorkerEvent, WorkerInfo, WorkerStateName } from "../orchestrator/events.ts";
 export type { ExitReason } from "../orchestrator/exit-reason.ts";
 export type { OnWorkerLoss } from "../orchestrator/failover.ts";
@@ -9,7 +11,8 @@ export {
   type GlimpseErrorDetails,
   type OutputIssue,
 } from "../protocol/errors.ts";
-export type { Device, Dtype, FinishReason, Usage, WarningCode } from "../protocol/messages.ts";
+export type { Device, Dtype, FinishReason, Usage } from "../protocol/messages.ts";
+export type { WarningCode } from "../protocol/partial-result.ts";
 export type { Batch, ResultOf } from "./batch/batch.ts";
 export type { BatchOptions } from "./batch/options.ts";
 export type { BatchProgress } from "./batch/progress.ts";

@@ -78,7 +78,7 @@ function closest(name: string, known: readonly string[]): string | undefined {
     .map((candidate) => ({ candidate, distance: editDistance(plain, bare(candidate)) }))
     .sort((a, b) => a.distance - b.distance);
   const best = ranked[0];
-  return best !== undefined && best.distance <= Math.min(2, plain.length / 3) ? best.candidate : undefined;
+  return best !== undefined && best.distance <= Math.min(2, plain.length / 2.5) ? best.candidate : undefined;
 }
 
 function bare(name: string): string {

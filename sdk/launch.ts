@@ -65,14 +65,6 @@ export interface LaunchOptions extends LogOptions {
   onEvent?: ((event: WorkerEvent) => void) | undefined;
 }
 
-const limitsSchema = z.custom<Partial<Limits>>(
-  (value) =>
-    isRecord(value) &&
-    Object.entries(value).every(
-      ([name, limit]) => name in defaultLimits && (limit === undefined || (typeof limit === "number" && limit > 0)),
-    ),
-);
-
 /** Each description is what the error message says was expected. */
 const shape = {
   model: z.string().min(1).describe("a directory or an id such as zai-org/GLM-4.1V-9B-Thinking"),
@@ -89,7 +81,7 @@ const shape = {
   gpusPerWorker: z.int().min(1).describe("a whole number of at least 1"),
   onWorkerLoss: z.enum(["resume", "restart", "fail"]).describe('"resume", "restart" or "fail"'),
   queueLimit: z.int().min(0).describe("a whole number of at least 0"),
-  limits: limitsSchema.describe(`an object with positive numbers of ${Object.keys(defaultLimits).join(", ")}`),
+  limits: z.custom<Partial<Limits>>(isRecord).describe("an object of limits in milliseconds"),
   engine: z.enum(["paged", "reference"]).describe('"paged" or "reference"'),
   kvCacheMemoryBytes: z.int().min(1).describe("a whole number of at least 1"),
   python: z.string().min(1).describe("the path or name of a Python interpreter"),
@@ -105,10 +97,21 @@ function checkLaunchOptions(options: unknown): z.output<typeof launchOptionsSche
   if (!isRecord(options)) throw invalid("launch()", "an object of options", options);
   refuseUnknownKeys(options, Object.keys(shape), "launch()");
   const parsed = launchOptionsSchema.safeParse(options);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    checkLimits(parsed.data.limits);
+    return parsed.data;
+  }
   const name = String(parsed.error.issues[0]?.path[0]) as keyof typeof shape;
   const shown = name === "hubToken" ? `a ${typeof options[name]}` : describe(options[name]);
   throw new GlimpseError("INVALID_REQUEST", `launch(): ${name}: expected ${shape[name].description}, got ${shown}`);
+}
+
+function checkLimits(limits: Partial<Limits> = {}): void {
+  refuseUnknownKeys({ ...limits }, Object.keys(defaultLimits), "launch(): limits");
+  for (const [name, limit] of Object.entries<unknown>(limits)) {
+    const good = limit === undefined || (typeof limit === "number" && limit > 0);
+    if (!good) throw invalid(`launch(): limits.${name}`, "a number above 0", limit);
+  }
 }
 
 function chooseEngine({ engine = "paged", kvCacheMemoryBytes }: LaunchOptions): EngineChoice {

@@ -10,7 +10,7 @@ import { Generation } from "./generation.ts";
 import type { RequestObserver } from "./observe/observer.ts";
 import type { AnyInput } from "./request/input.ts";
 import type { PreparedRequest } from "./request/prepare.ts";
-import type { GenerateResult, PartialResult, StreamEvent, Warning } from "./result.ts";
+import type { GenerateResult, StreamEvent, Warning } from "./result.ts";
 import { type EventIterator, textsOf } from "./text-stream.ts";
 
 /** Whoever answers requests, as what is built on requests sees it. */
@@ -123,7 +123,7 @@ export class GenerationStream implements AsyncIterable<StreamEvent> {
     this.#ending.resolve(result);
   }
 
-  #fail(error: GlimpseError<PartialResult>): void {
+  #fail(error: GlimpseError): void {
     this.#observer.failed({ requestId: this.#generation.requestId, error });
     this.#buffer.fail(error);
     this.#ending.reject(error);

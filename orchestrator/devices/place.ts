@@ -1,4 +1,5 @@
 import { GlimpseError } from "../../protocol/errors.ts";
+import type { Device } from "../../protocol/messages.ts";
 import type { Accelerator } from "./accelerator.ts";
 import { visibleDevices } from "./worker-environment.ts";
 
@@ -47,6 +48,12 @@ export function place(request: PlacementRequest, accelerators: readonly Accelera
   check(request);
   const placements = sharingCores(chooseSeats(request, accelerators), accelerators, cores);
   return isLeftToTorch(request) && placements.length === 1 ? placements.map(withoutInsisting) : placements;
+}
+
+/** Where a worker is, for people: `device` is what a ready worker has, and says it where the choice was left to torch. */
+export function placedOn({ label }: Placement, device: Device | undefined): string {
+  const isTorchs = label === "auto" || label === "cuda" || device?.kind === "cpu";
+  return isTorchs ? (device?.id ?? label) : label;
 }
 
 /** Nobody has asked for a GPU: one that torch cannot use, for want of a driver or of a build for it, is no reason to fail. */

@@ -63,7 +63,8 @@ export class Connection {
   /** Settles as `promise` does, or rejects with ABORTED, and keeps the program alive until then. */
   async holding<Value>(promise: Promise<Value>, signal?: AbortSignal): Promise<Value> {
     const aborted = new Deferred<never>();
-    const abort = () => aborted.reject(new GlimpseError("ABORTED", "the signal fired", { cause: signal?.reason }));
+    const what = "waiting for the background orchestrator was aborted by its signal";
+    const abort = () => aborted.reject(new GlimpseError("ABORTED", what, { cause: signal?.reason }));
     if (signal?.aborted) abort();
     signal?.addEventListener("abort", abort);
     this.hold();

@@ -83,9 +83,9 @@ export class RemoteTransport implements Transport {
     };
   }
 
-  /** As the orchestrator last told: at once when a state changes, else about once a second. */
+  /** As the orchestrator last told: at once when a state changes, else about once a second. None when it has ended. */
   workers(): WorkerInfo[] {
-    return this.#workers;
+    return this.#connection.ended === undefined ? this.#workers : [];
   }
 
   subscribe(listener: (event: WorkerEvent) => void): () => void {

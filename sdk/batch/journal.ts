@@ -129,6 +129,7 @@ function toEntry(key: string, result: GenerateResult | StructuredResult<unknown>
 function unusable(path: string, how: "written" | "read", cause: unknown): GlimpseError {
   const { code } = cause as NodeJS.ErrnoException;
   return new GlimpseError("INVALID_REQUEST", `journal: expected a file that can be ${how}, got ${path}: ${code}`, {
+    hint: code === "ENOENT" ? "Make its directory first." : undefined,
     cause,
   });
 }

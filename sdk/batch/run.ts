@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { setTimeout } from "node:timers/promises";
 import { GlimpseError } from "../../protocol/errors.ts";
 import { onAbort } from "../abort.ts";
@@ -56,6 +57,8 @@ export class BatchRun<Item> implements AsyncIterator<BatchItem<Item>, undefined>
     this.#concurrency = concurrency ?? slotsOf(task.client);
     this.#count = new ProgressCount(total ?? sizeOf(task.items), performance.now());
     this.#outbox = new Outbox(order ?? "input");
+    // Every item that waits for room in the queue listens to it, and Node warns of the eleventh listener.
+    setMaxListeners(0, this.#stopping.signal);
   }
 
   next(): Promise<Next<Item>> {
@@ -139,7 +142,7 @@ export class BatchRun<Item> implements AsyncIterator<BatchItem<Item>, undefined>
       return { ok: true, index, item, result, fromJournal: false };
     } catch (cause) {
       const error = GlimpseError.is(cause) ? cause : failed("toInput", index, cause);
-      if (error.code === "DISPOSED" || hasNoWorkers(this.#task.client)) void this.#stop({ error });
+      if (endsClient(error) || hasNoWorkers(this.#task.client)) void this.#stop({ error });
       return { ok: false, index, item, error };
     }
   }
@@ -216,6 +219,11 @@ function slotsOf(client: Pick<Client, "workers">): number {
     1,
     slots.reduce((sum, count) => sum + count, 0),
   );
+}
+
+/** The client takes nothing any more: the next items would only fail, too. */
+function endsClient({ code }: GlimpseError): boolean {
+  return code === "DISPOSED" || code === "CONNECTION_LOST";
 }
 
 function hasNoWorkers(client: Pick<Client, "workers">): boolean {

@@ -1,9 +1,9 @@
 import { GlimpseError } from "../../protocol/errors.ts";
-import { invalid, isRecord } from "../invalid.ts";
+import { invalid, isRecord, refuseUnknownKeys } from "../invalid.ts";
 import type { RequestObserver } from "../observe/observer.ts";
 import type { InferInput, InferOutput, OutputSchema } from "../output/schema.ts";
 import type { AnyInput, Content, Message, StructuredInput } from "../request/input.ts";
-import type { GenerateOptions } from "../request/options.ts";
+import { type GenerateOptions, optionNames, parseOptions } from "../request/options.ts";
 import type { GenerateResult } from "../result.ts";
 import type { GenerationStream } from "../stream.ts";
 import type { StructuredStream } from "../structured-stream.ts";
@@ -26,6 +26,9 @@ export type StructuredTurnOptions<Schema extends OutputSchema> = Omit<GenerateOp
   TurnMedia &
   Pick<StructuredInput<Schema>, "output" | "stop">;
 
+/** Of a whole conversation: a signal is for one turn. */
+const turnOptions = optionNames.filter((name) => name !== "signal");
+
 export type SendRequest = (input: AnyInput, observer: RequestObserver) => GenerationStream | StructuredStream<unknown>;
 
 /**
@@ -46,13 +49,18 @@ export class Chat {
     if ("output" in options && options.output !== undefined) {
       throw invalid("chat(): output", "it in send() only, for the answer to one turn", options.output);
     }
+    refuseUnknownKeys(options, ["system", "messages", ...turnOptions], "chat()");
+    parseOptions(options);
     this.#sendRequest = sendRequest;
     this.#options = options;
     const first: readonly Message[] = system === undefined ? [] : [{ role: "system", content: system }];
     this.#messages = Object.freeze([...first, ...messages].map(keptMessage));
   }
 
-  /** What has been said and answered so far; a turn that is under way is not part of it. May be passed to `generate()`. */
+  /**
+   * What has been said and answered so far; a turn that is under way is not part of it. May be passed to `generate()`.
+   * JSON cannot hold the media in it: `JSON.stringify(chat)` keeps them.
+   */
   get messages(): readonly Message[] {
     return this.#messages;
   }

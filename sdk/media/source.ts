@@ -39,7 +39,15 @@ export function toSource(value: unknown, at: string, also = ""): Source {
   if (types.isUint8Array(value) || types.isAnyArrayBuffer(value)) return { kind: "bytes", data: value, owned: false };
   if (value instanceof Blob) return { kind: "blob", blob: value };
   if (isByteStream(value)) return { kind: "stream", stream: value };
-  throw invalid(at, `${accepted}${also}`, value);
+  throw invalid(at, `${accepted}${also}`, value, wayToPass(value));
+}
+
+/** How to pass what is all but a source. */
+function wayToPass(value: unknown): string | undefined {
+  if (types.isPromise(value)) return "Await it first.";
+  if (value instanceof Response) return "Pass its body, after a look at its status.";
+  const isBase64 = isRecord(value) && "base64" in value;
+  return isBase64 ? "Name it first: image({ base64 }), and pdf() and video() likewise." : undefined;
 }
 
 /** Bytes in any form, or `{ base64 }`. */

@@ -1,6 +1,6 @@
 import type { GlimpseError } from "../../protocol/errors.ts";
 import type { WireOptions } from "../../protocol/messages.ts";
-import type { GenerateResult, PartialResult, Warning } from "../result.ts";
+import type { GenerateResult, Warning } from "../result.ts";
 
 /** `model` is undefined before the first worker is ready. */
 export type RequestStart = { requestId: string; model: string | undefined };
@@ -10,7 +10,7 @@ export type RequestSubmit = { requestId: string; options: WireOptions; pictures:
 export type RequestFirstToken = { requestId: string; firstTokenMs: number };
 export type RequestWarning = { requestId: string; warning: Warning };
 export type RequestEnd = { requestId: string; result: GenerateResult };
-export type RequestFailure = { requestId: string; error: GlimpseError<PartialResult> };
+export type RequestFailure = { requestId: string; error: GlimpseError };
 
 /**
  * Hears what becomes of requests, before their callers do. After `started` comes either `finished` or `failed`, once; what

@@ -1,12 +1,12 @@
 import { GlimpseError, type OutputIssue } from "../../protocol/errors.ts";
-import type { CancelledResult, GenerateResult, PartialResult, StructuredResult } from "../result.ts";
+import type { CancelledResult, GenerateResult, StructuredResult } from "../result.ts";
 import { type OutputSchema, validate } from "./schema.ts";
 
 /** A result with what the schema makes of its answer, or with none after a cancel; OUTPUT_INVALID if it refuses the answer. */
 export async function structured<Output>(
   result: GenerateResult,
   schema: OutputSchema,
-): Promise<StructuredResult<Output> | CancelledResult | GlimpseError<PartialResult>> {
+): Promise<StructuredResult<Output> | CancelledResult | GlimpseError> {
   const { finishReason } = result;
   if (finishReason === "cancelled") return { ...result, finishReason, output: undefined };
   const answer = parse(result);
@@ -60,12 +60,7 @@ function pathTo(place: Place): PropertyKey[] {
   return path;
 }
 
-function refused(
-  result: GenerateResult,
-  issues: readonly OutputIssue[],
-  hint: string,
-  cause?: unknown,
-): GlimpseError<PartialResult> {
+function refused(result: GenerateResult, issues: readonly OutputIssue[], hint: string, cause?: unknown): GlimpseError {
   const [first = { message: "the schema refuses it", path: [] }] = issues;
   const where = first.path.length === 0 ? "" : ` at ${first.path.map(String).join(".")}`;
   return new GlimpseError("OUTPUT_INVALID", `output: the answer has the schema's form, but${where}: ${first.message}`, {
@@ -77,7 +72,7 @@ function refused(
   });
 }
 
-function cutShort(result: GenerateResult): GlimpseError<PartialResult> {
+function cutShort(result: GenerateResult): GlimpseError {
   const spent = result.usage.completionTokens;
   const where = result.text === "" ? "before the answer began" : "before the JSON was complete";
   return new GlimpseError("OUTPUT_INVALID", `output: ${spent} tokens were used up ${where}`, {

@@ -64,7 +64,7 @@ function readMessage(message: unknown, at: string, media: Medium[]): WireMessage
   refuseUnknownKeys(message, ["role", "content"], at);
   const { role, content } = message;
   if (role !== "system" && role !== "user" && role !== "assistant") {
-    throw invalid(`${at}.role`, '"system", "user" or "assistant"', role);
+    throw invalid(`${at}.role`, '"system", "user" or "assistant"', role, otherClients.get(role));
   }
   if (typeof content === "string") {
     // An answer may have been empty, when all tokens went into the thinking; history must be able to hold it.
@@ -77,6 +77,16 @@ function readMessage(message: unknown, at: string, media: Medium[]): WireMessage
   if (!filled && role !== "assistant") throw invalid(`${at}.content`, "a text that is not empty", "");
   return { role, content: items };
 }
+
+/** What OpenAI's formats, and those that follow them, call a role and the parts of a message. */
+const otherClients = new Map<unknown, string>([
+  ["image_url", 'Write { type: "image", url }.'],
+  ["input_image", 'Write { type: "image", url }.'],
+  ["video_url", 'Write { type: "video", url }.'],
+  ["input_text", 'Write { type: "text", text }.'],
+  ["output_text", 'Write { type: "text", text }.'],
+  ["developer", 'Write role: "system".'],
+]);
 
 function readContent(item: unknown, at: string, role: WireMessage["role"], media: Medium[]): WireContent {
   if (!isRecord(item)) throw invalid(at, '{ type: "text" | "image" | "pdf" | "video", … }', item);
@@ -93,7 +103,7 @@ function readContent(item: unknown, at: string, role: WireMessage["role"], media
     case "video":
       return place(media, { at, ...readMedium(item, type, at) });
     default:
-      throw invalid(`${at}.type`, '"text", "image", "pdf" or "video"', type);
+      throw invalid(`${at}.type`, '"text", "image", "pdf" or "video"', type, otherClients.get(type));
   }
 }
 

@@ -9,7 +9,7 @@ const reading = { text: "Read all the text in this image.", markdown: "Convert t
 
 /** Reads a page, or what is shown of a PDF: greedy, as there is one right answer. */
 export function ocr(page: ImageSource | PdfRef, options: OcrOptions = {}): GenerateInput {
-  const { format = "text", ...rest } = checked(options);
+  const { format = "text", ...rest } = checked(options, "format");
   if (!Object.hasOwn(reading, format)) throw invalid("format", '"text" or "markdown"', format);
   return ask(page, reading[format], greedy(rest));
 }

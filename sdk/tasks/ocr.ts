@@ -35,7 +35,7 @@ export interface OcrContext {
 /** Reads every page in a request of its own, many at once. Rejects with the error of the first page that fails. */
 export async function readPages(context: OcrContext, source: OcrSource, options: OcrOptions): Promise<OcrResult> {
   const read: OcrPage[] = [];
-  const pages = await pagesOf(context, source, checked(options));
+  const pages = await pagesOf(context, source, checked(options, "format"));
   for await (const ending of makeBatch(context.client, pages, ({ shown }) => ocr(shown, options))) {
     if (!ending.ok) throw ending.error;
     const { item, result } = ending;

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Accelerator, GIB } from "../../orchestrator/devices/accelerator.ts";
-import { type PlacementRequest, place } from "../../orchestrator/devices/place.ts";
+import { type PlacementRequest, place, placedOn } from "../../orchestrator/devices/place.ts";
 import { GlimpseError } from "../../protocol/errors.ts";
 
 function gpus(count: number, kind: Accelerator["kind"] = "cuda"): Accelerator[] {
@@ -37,6 +37,19 @@ describe("on GPUs", () => {
     expect(placed({}, 1)).toMatchObject([{ label: "cuda:0", device: "auto" }]);
     expect(placed({ device: "cuda" }, 1)).toMatchObject([{ label: "cuda:0", device: "cuda:0" }]);
     expect(placed({ workers: 1 }, 1)).toMatchObject([{ label: "cuda:0", device: "cuda:0" }]);
+  });
+
+  test("a worker is said to be where torch has put it, once it is ready", () => {
+    const cpu = { kind: "cpu", id: "cpu", name: "EPYC" } as const;
+    const gpu = { kind: "cuda", id: "cuda:0", name: "H100" } as const;
+    const seen = (count: number, request: Partial<PlacementRequest>, device: typeof cpu | typeof gpu) =>
+      placed(request, count).map((placement) => [placedOn(placement, undefined), placedOn(placement, device)]);
+    expect(seen(0, {}, cpu)).toEqual([["auto", "cpu"]]);
+    expect(seen(0, { device: "cuda" }, gpu)).toEqual([["cuda", "cuda:0"]]);
+    expect(seen(1, {}, cpu)).toEqual([["cuda:0", "cpu"]]);
+    // Each calls the GPU that it sees cuda:0.
+    expect(seen(2, {}, gpu)[1]).toEqual(["cuda:1", "cuda:1"]);
+    expect(seen(2, { gpusPerWorker: 2 }, gpu)).toEqual([["cuda:0,cuda:1", "cuda:0,cuda:1"]]);
   });
 
   test.each<[Partial<PlacementRequest>, number, string[]]>([

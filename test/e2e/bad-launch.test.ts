@@ -70,6 +70,9 @@ test("a device that is not there", async () => {
 
 test.each([
   [{ modle: "x" }, /modle/],
+  [{ limits: { stepMS: 1000 } }, /limits: expected only heartbeatMs, .*, got "stepMS"/],
+  [{ limits: { silenceMs: 0 } }, /limits\.silenceMs: expected a number above 0, got 0/],
+  [{ limits: 5 }, /limits: expected an object of limits in milliseconds, got 5/],
   [{ device: "gpu" }, /device.*"gpu"/],
   [{ allowHosts: ["localhost"] }, /allowHosts/],
   [{ dtype: "int8" }, /dtype.*bfloat16.*"int8"/],

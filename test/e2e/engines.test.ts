@@ -122,7 +122,7 @@ describe("the engine reference", () => {
     await expect(glm.generate({ ...input, maxThinkingTokens: 0 })).rejects.toMatchObject({
       code: "INVALID_REQUEST",
       message: "maxThinkingTokens: the reference engine cannot bound the thinking",
-      hint: 'Launch with engine "paged".',
+      hint: 'Launch with engine "paged". A ready task takes thinking: true, and then sets no bound.',
     });
     for (let repeated = 0; repeated < 2; repeated++) {
       const { text, usage } = await glm.generate(input);

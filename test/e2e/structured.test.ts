@@ -8,7 +8,7 @@ import * as v from "valibot";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import { packageRoot } from "../../orchestrator/package-root.ts";
-import { type Glimpse, GlimpseError, launch } from "../../sdk/index.ts";
+import { type GenerateResult, type Glimpse, GlimpseError, launch } from "../../sdk/index.ts";
 import { seeded } from "../chaos/random.ts";
 import { randomSchema } from "./random-schema.ts";
 
@@ -60,7 +60,7 @@ async function ask(schema: Record<string, unknown>, index: number): Promise<Outc
     return { schema, verdict: valid ? "valid" : "wrong", says: `${text} ${ajv.errorsText()}` };
   } catch (error) {
     if (!GlimpseError.is(error, "OUTPUT_INVALID")) throw error;
-    const { usage } = error.partial as { usage: { completionTokens: number } };
+    const { usage } = error.partial as GenerateResult;
     const cut = usage.completionTokens === 512 && error.message.includes("tokens were used up");
     return { schema, verdict: cut ? "cut" : "wrong", says: error.message };
   }

@@ -70,6 +70,18 @@ describe("a ready task", () => {
     await expect(glm.ocr(pdf("/no/such.pdf"))).rejects.toMatchObject({ code: "FILE_NOT_FOUND" });
   });
 
+  test("refuses an option that it has not, and names those that it has", async () => {
+    await expect(glm.caption(shapes, { thinkin: true } as never)).rejects.toMatchObject({
+      code: "INVALID_REQUEST",
+      message: expect.stringMatching(/^options of a task: expected only prompt, thinking, .*, got "thinkin"$/),
+      hint: "Did you mean thinking?",
+    });
+    await expect(glm.ocr(receipt, { fromat: "markdown" } as never)).rejects.toMatchObject({
+      hint: "Did you mean format?",
+    });
+    await expect(glm.caption(shapes, { format: "markdown" } as never)).rejects.toThrow('got "format"');
+  });
+
   test("names the page that fails", async () => {
     await expect(glm.ocr([receipt, "/no/such/page.png"])).rejects.toMatchObject({
       code: "FILE_NOT_FOUND",

@@ -127,16 +127,19 @@ describe("a client of the background orchestrator", () => {
     expect((await collect(leaving, submission("late"))).at(-1)).toMatchObject({ error: { code: "DISPOSED" } });
   });
 
-  test("whose connection breaks has its requests ended as CONNECTION_LOST, and restart() too", async () => {
+  test("whose connection breaks has its requests ended as CONNECTION_LOST, restart() too, and no workers any more", async () => {
     const { transport, path, sockets } = await serve();
+    transport.infos = [info];
     const client = await open(path);
     const ended = collect(client, submission("r"));
     transport.restarting = () => new Promise(() => {});
     const restart = client.restart();
     (await transport.request("r")).emit(letter("a"));
+    expect(client.workers()).toHaveLength(1);
     for (const socket of sockets) socket.destroy();
     expect((await ended).at(-1)).toMatchObject({ type: "error", error: { code: "CONNECTION_LOST" } });
     await expect(restart).rejects.toMatchObject({ code: "CONNECTION_LOST" });
+    expect(client.workers()).toEqual([]);
   });
 
   test("that drains takes nothing more, and waits for what it has", async () => {
@@ -166,7 +169,11 @@ describe("a client of the background orchestrator", () => {
     const ready = client.ready().then(() => "ready");
     expect(await Promise.race([ready, turn()])).toBeUndefined();
     expect(client.workers()).toEqual([]);
-    await expect(client.ready(AbortSignal.abort("enough"))).rejects.toMatchObject({ code: "ABORTED", cause: "enough" });
+    await expect(client.ready(AbortSignal.abort("enough"))).rejects.toMatchObject({
+      code: "ABORTED",
+      message: "waiting for the background orchestrator was aborted by its signal",
+      cause: "enough",
+    });
     server.ready(transport);
     expect(await ready).toBe("ready");
   });

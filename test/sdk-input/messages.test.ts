@@ -234,6 +234,28 @@ describe("an input that nobody could answer is refused before anything is read",
     expect(error.message).not.toContain("hunter2");
   });
 
+  it.each([
+    [{ role: "user", content: [{ type: "image_url", image_url: { url: "a.png" } }] }, 'Write { type: "image", url }.'],
+    [{ role: "user", content: [{ type: "input_image", image_url: "a.png" }] }, 'Write { type: "image", url }.'],
+    [{ role: "user", content: [{ type: "input_text", text: "?" }] }, 'Write { type: "text", text }.'],
+    [{ role: "developer", content: "Be brief." }, 'Write role: "system".'],
+  ])("a message as OpenAI's clients write it, with what to write: %j", async (message, hint) => {
+    const error = await failure(prepareUntyped({ messages: [message, { role: "user", content: "?" }] }));
+    expect(error).toMatchObject({ code: "INVALID_REQUEST", hint });
+  });
+
+  it.each([
+    ["base64 that is not named", { base64: "aGVsbG8=" }, /image\(\{ base64 \}\)/],
+    ["a promise", Promise.resolve(red), /^Await it first/],
+    ["a response", new Response("x"), /^Pass its body/],
+  ])("%s in the place of a picture, with how to pass it", async (_name, picture, hint) => {
+    const error = await failure(prepareUntyped({ prompt: "?", images: [picture] }));
+    expect(error).toMatchObject({
+      message: expect.stringMatching(/^images\[0\]: /),
+      hint: expect.stringMatching(hint),
+    });
+  });
+
   it("pictures beside a video", async () => {
     const error = await failure(prepare({ prompt: "?", images: ["no/such.png"], video: clip }));
     expect(error).toMatchObject({

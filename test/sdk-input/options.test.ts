@@ -55,6 +55,7 @@ describe("an option that does not exist is refused, and the one that was meant i
     ["message", "messages"],
     ["abortSignal", "signal"],
     ["timeout", "timeoutMs"],
+    ["viedo", "video"],
   ])("%s → %s", async (given, meant) => {
     expect(await failure(prepareUntyped({ prompt: "?", [given]: 1 }))).toMatchObject({
       code: "INVALID_REQUEST",

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Transport } from "../../orchestrator/transport.ts";
 import { GlimpseError } from "../../protocol/errors.ts";
 import { Glimpse } from "../../sdk/client.ts";
-import type { PartialResult, StreamEvent } from "../../sdk/index.ts";
+import type { StreamEvent } from "../../sdk/index.ts";
 import { pidOf, startScripted } from "../orchestrator/scripted.ts";
 
 let transport: Transport;
@@ -17,15 +17,13 @@ beforeAll(async () => {
 });
 afterAll(() => glm.close());
 
-type Failure = GlimpseError<PartialResult>;
-
-async function failureOf(work: Promise<unknown>): Promise<Failure> {
+async function failureOf(work: Promise<unknown>): Promise<GlimpseError> {
   const ending = await work.then(
     () => "ended silently",
     (error: unknown) => error,
   );
   if (!GlimpseError.is(ending)) throw new Error(`expected a GlimpseError, got ${ending}`);
-  return ending as Failure;
+  return ending as GlimpseError;
 }
 
 async function drain(stream: AsyncIterable<unknown>): Promise<void> {
@@ -37,9 +35,9 @@ async function failsLoudly(
   prompt: string,
   code: string,
   options: { signal?: () => AbortSignal } = {},
-): Promise<Failure[]> {
+): Promise<GlimpseError[]> {
   const input = () => ({ prompt, signal: options.signal?.() });
-  const failures: Failure[] = [];
+  const failures: GlimpseError[] = [];
   for (const read of [
     () => glm.generate(input()),
     () => drain(glm.stream(input())),

@@ -210,11 +210,27 @@ test("a full queue is waited for", async () => {
   expect(transport.asked).toHaveLength(5);
 });
 
-test("a closed client ends the batch, not each of a million items", async () => {
-  const { glm, transport } = client((_, emit) => emit(fail("DISPOSED")));
-  await expect(collect(glm.batch(letters, ask))).rejects.toMatchObject({ code: "DISPOSED" });
-  expect(transport.asked.length).toBeLessThanOrEqual(4);
+test("many items may wait for a full queue without a warning of Node's", async () => {
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error) => warnings.push(warning);
+  process.on("warning", onWarning);
+  let full = 30;
+  const { glm } = client((text, emit) => (full-- > 0 ? emit(fail("QUEUE_FULL")) : echo(text, emit)));
+  const items = Array.from({ length: 30 }, (_, index) => String(index));
+  expect((await collect(glm.batch(items, ask, { concurrency: 30 }))).map(brief)).toEqual(items);
+  await turn();
+  process.off("warning", onWarning);
+  expect(warnings).toEqual([]);
 });
+
+test.each(["DISPOSED", "CONNECTION_LOST"] as const)(
+  "a client that is closed or cut off ends the batch, not each of a million items: %s",
+  async (code) => {
+    const { glm, transport } = client((_, emit) => emit(fail(code)));
+    await expect(collect(glm.batch(letters, ask))).rejects.toMatchObject({ code });
+    expect(transport.asked.length).toBeLessThanOrEqual(4);
+  },
+);
 
 test("progress counts what has ended, and what it throws ends the batch", async () => {
   const { glm } = client((text, emit) => (text === "b" ? emit(fail("GENERATION_FAILED")) : echo(text, emit)));
@@ -398,7 +414,10 @@ describe("a journal", () => {
       expect(readFileSync(journal, "utf8")).toBe(text);
     }
     const nowhere = join(directory, "no", "such", "directory");
-    await expect(collect(glm.batch(letters, ask, { journal: nowhere }))).rejects.toThrow("ENOENT");
+    await expect(collect(glm.batch(letters, ask, { journal: nowhere }))).rejects.toMatchObject({
+      message: expect.stringContaining("ENOENT"),
+      hint: "Make its directory first.",
+    });
     expect(transport.asked).toEqual([]);
   });
 });

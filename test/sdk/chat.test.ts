@@ -212,6 +212,10 @@ test("what is no turn is refused by name", async () => {
   await expect(ask({ role: "user", content: "b", name: "Ann" })).rejects.toThrow(
     "messages[0]: expected only role, content",
   );
-  await expect(glm.chat({ maxTokens: 5 } as never).send("a").result).rejects.toThrow('got "maxTokens"');
+  expect(() => glm.chat({ maxTokens: 5 } as never)).toThrow(
+    /^chat\(\): expected only system, messages, .*got "maxTokens"$/,
+  );
+  expect(() => glm.chat({ signal: new AbortController().signal } as never)).toThrow('got "signal"');
+  expect(() => glm.chat({ temperature: -1 })).toThrow("temperature: expected a number from 0 to 100, got -1");
   expect(chat.messages).toEqual([]);
 });

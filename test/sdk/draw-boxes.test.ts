@@ -39,10 +39,15 @@ describe("what is no box or option is refused by name", () => {
   test.each([
     [{}, {}, "boxes: expected an array of boxes, got an object"],
     [[{ box: [1, 2, 3] }], {}, "boxes[0]: expected { box: [left, top, right, bottom] }, got an object"],
-    [[{ box: [3, 2, 1, 4] }], {}, "boxes[0]: expected { box: [left, top, right, bottom] }, got an object"],
+    [
+      [{ box: [3, 2, 1, 4] }],
+      {},
+      "boxes[0].box: expected left, top, right, bottom, with left at most right and top at most bottom, got [3, 2, 1, 4]",
+    ],
     [[{ ...box, label: 5 }], {}, "boxes[0].label: expected a text, got 5"],
     [[box], { lineWidth: 0.5 }, "drawBoxes(): lineWidth: expected a whole number from 1 to 1000, got 0.5"],
-    [[box], { colors: ["red"] }, 'drawBoxes(): colors: expected an array of colours such as "#ff7f0e", got an array'],
+    [[box], { colors: [] }, "drawBoxes(): colors: expected an array of colours, got an empty array"],
+    [[box], { colors: ["#ff7f0e", "red"] }, 'drawBoxes(): colors[1]: expected a colour such as "#ff7f0e", got "red"'],
     [
       [box],
       { width: 5 },

@@ -24,6 +24,11 @@ function listen<Name extends keyof ChannelMessages>(name: Name, hear: (message: 
   unsubscribers.push(() => unsubscribe(name, listener));
 }
 
+test("a listener that is no function is refused at once, not thrown from the next event", () => {
+  const { glm } = client();
+  expect(() => glm.onEvent(3 as never)).toThrow("onEvent(): expected a function, got 3");
+});
+
 describe("diagnostics channels", () => {
   test("tell the life of a request, and nothing of what was asked", async () => {
     const { glm } = client((text, emit) => {

@@ -104,7 +104,10 @@ test("calls take and give what they say, and nothing is any", () => {
   expectTypeOf<GenerationStream>().not.toHaveProperty("then");
   expectTypeOf(tasks.caption).returns.toEqualTypeOf<GenerateInput>();
   expectTypeOf<Box["box"]>().toEqualTypeOf<readonly [left: number, top: number, right: number, bottom: number]>();
-  expectTypeOf<ChannelMessages["glimpse:request:error"]["error"]>().toEqualTypeOf<GlimpseError<PartialResult>>();
+  expectTypeOf<ChannelMessages["glimpse:request:error"]["error"]>().toEqualTypeOf<GlimpseError>();
+  const written = (error: unknown) => (GlimpseError.is(error, "ABORTED") ? error.partial?.text : "");
+  expectTypeOf(written).returns.toEqualTypeOf<string | undefined>();
+  expectTypeOf<Extract<BatchItem<URL>, { ok: false }>["error"]["partial"]>().toEqualTypeOf<PartialResult | undefined>();
   expectTypeOf<GenerateResult[keyof GenerateResult]>().not.toBeAny();
   expectTypeOf<GlimpseError["cause"]>().toBeUnknown();
 });
