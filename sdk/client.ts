@@ -18,7 +18,7 @@ import type { Log } from "./observe/logger.ts";
 import { allOf, type RequestObserver } from "./observe/observer.ts";
 import type { InferInput, InferOutput, OutputSchema } from "./output/schema.ts";
 import type { AnyInput, GenerateInput, StructuredInput } from "./request/input.ts";
-import type { CancelledResult, GenerateResult, StructuredResult } from "./result.ts";
+import type { GenerateResult, StructuredResult } from "./result.ts";
 import { type Client, GenerationStream } from "./stream.ts";
 import { StructuredStream } from "./structured-stream.ts";
 import * as tasks from "./tasks/inputs.ts";
@@ -54,7 +54,9 @@ export class Glimpse implements AsyncDisposable, Client {
   /** Sends a request and resolves with the whole result. Rejects with a GlimpseError, never with anything else. */
   generate<Schema extends OutputSchema>(input: StructuredInput<Schema>): Promise<StructuredResult<InferOutput<Schema>>>;
   generate(input: GenerateInput): Promise<GenerateResult>;
-  generate(input: AnyInput): Promise<GenerateResult | CancelledResult> {
+  /** For code that is handed an input, with a schema or without. */
+  generate(input: AnyInput): Promise<GenerateResult>;
+  generate(input: AnyInput): Promise<GenerateResult> {
     return this.#start(input).result;
   }
 
@@ -63,6 +65,8 @@ export class Glimpse implements AsyncDisposable, Client {
     input: StructuredInput<Schema>,
   ): StructuredStream<InferOutput<Schema>, InferInput<Schema>>;
   stream(input: GenerateInput): GenerationStream;
+  /** For code that is handed an input, with a schema or without. */
+  stream(input: AnyInput): GenerationStream | StructuredStream<unknown>;
   stream(input: AnyInput): GenerationStream | StructuredStream<unknown> {
     return this.#start(input);
   }

@@ -1,8 +1,12 @@
+import { basename, isAbsolute } from "node:path";
 import { type LanguageModelV3, NoSuchModelError, type ProviderV3 } from "@ai-sdk/provider";
 import type { Glimpse } from "../client.ts";
 import { GlimpseLanguageModel } from "./language-model.ts";
 
-/** A provider of the AI SDK. Callable, as providers are; the id may be left out, as there is one model. */
+/**
+ * A provider of the AI SDK. Callable, as providers are. The id may be left out, as there is one model; it is that of the
+ * hub, or the name of the checkpoint's directory.
+ */
 export interface GlimpseProvider extends ProviderV3 {
   (modelId?: string): LanguageModelV3;
   /** @throws NoSuchModelError when the client runs another model. */
@@ -16,7 +20,7 @@ export interface GlimpseProvider extends ProviderV3 {
  */
 export function createGlimpse(client: Pick<Glimpse, "generate" | "stream" | "workers">): GlimpseProvider {
   const languageModel = (modelId?: string): LanguageModelV3 => {
-    const running = client.workers().find(({ model }) => model !== undefined)?.model;
+    const running = client.workers().flatMap(({ model }) => (model === undefined ? [] : [nameOf(model)]))[0];
     if (modelId !== undefined && running !== undefined && modelId !== running) {
       throw new NoSuchModelError({
         modelId,
@@ -35,4 +39,9 @@ export function createGlimpse(client: Pick<Glimpse, "generate" | "stream" | "wor
     embeddingModel: none("embeddingModel"),
     imageModel: none("imageModel"),
   });
+}
+
+/** An id as it is; of a directory its name, as where it lies on this machine is nobody's business in telemetry. */
+function nameOf(model: string): string {
+  return isAbsolute(model) ? basename(model) : model;
 }

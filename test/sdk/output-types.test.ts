@@ -5,10 +5,12 @@ import { expectTypeOf, test } from "vitest";
 import { z } from "zod";
 import * as mini from "zod/mini";
 import {
+  type AnyInput,
   type Batch,
   type BatchItem,
   type Chat,
   type GenerateResult,
+  type GenerationStream,
   type Glimpse,
   type JsonSchema,
   type PartialOutput,
@@ -182,4 +184,14 @@ test("without a schema an item of a batch has none, and what its request cannot 
   // @ts-expect-error No schema at all.
   const number = () => glm.batch(["a"], (prompt) => ({ prompt, output: 3 }));
   expectTypeOf([stopped, number]).toBeArray();
+});
+
+test("code that is handed an input, with a schema or without, may pass it on", () => {
+  const generate = (input: AnyInput) => glm.generate(input);
+  expectTypeOf(generate).returns.resolves.toEqualTypeOf<GenerateResult>();
+  const stream = (input: AnyInput) => glm.stream(input);
+  expectTypeOf(stream).returns.toEqualTypeOf<GenerationStream | StructuredStream<unknown>>();
+  // The others are no less exact for it.
+  const plain = () => glm.stream({ prompt: "?" });
+  expectTypeOf(plain).returns.toEqualTypeOf<GenerationStream>();
 });

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { GlimpseError } from "../../protocol/errors.ts";
 import type { Part } from "../../protocol/messages.ts";
 import { Glimpse } from "../../sdk/client.ts";
+import type { GenerateInput } from "../../sdk/request/input.ts";
 import type { StreamEvent } from "../../sdk/result.ts";
 import { done, MemoryTransport } from "./memory-transport.ts";
 
@@ -9,10 +10,10 @@ const markup = (text: string): Part => ({ kind: "markup", text });
 const thinking = (text: string): Part => ({ kind: "thinking", text });
 const text = (value: string): Part => ({ kind: "text", text: value });
 
-function start(input: Partial<Parameters<Glimpse["stream"]>[0]> = {}) {
+function start(input: Partial<GenerateInput> = {}) {
   const transport = new MemoryTransport();
   const glm = new Glimpse(transport, { allowHosts: new Set() });
-  const stream = glm.stream({ prompt: "what is this?", ...input } as Parameters<Glimpse["stream"]>[0]);
+  const stream = glm.stream({ prompt: "what is this?", ...input } as GenerateInput);
   return { transport, stream };
 }
 
