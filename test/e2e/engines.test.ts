@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type GenerateInput, type GenerationStream, type Glimpse, launch } from "../../sdk/index.ts";
+import { type AnyInput, type GenerateInput, type Glimpse, launch } from "../../sdk/index.ts";
+import { longAnswer } from "./long-answer.ts";
 import { drawPictures } from "./pictures.ts";
 
 let picture: (name: string) => string;
@@ -69,9 +70,9 @@ describe("the engine paged", () => {
   });
 
   test("goes on with an answer, greedy or drawn, after the tokens of a worker that was killed", async () => {
-    const inputs: GenerateInput[] = [
-      { prompt: "Hello", temperature: 8, seed: 7, maxNewTokens: 200 },
-      { prompt: "Count from 1 to 40.", temperature: 0 },
+    const inputs: AnyInput[] = [
+      { prompt: "Hello", temperature: 8, seed: 7, output: longAnswer },
+      { prompt: "Count from 1 to 40.", temperature: 0, output: longAnswer },
     ];
     const undisturbed = await Promise.all(inputs.map((input) => glm.generate(input)));
     const streams = inputs.map((input) => glm.stream(input));
@@ -91,7 +92,7 @@ describe("the engine paged", () => {
 });
 
 /** Resolves when the stream has some text; it goes on. */
-async function hasBegun(stream: GenerationStream): Promise<void> {
+async function hasBegun(stream: AsyncIterable<{ type: string }>): Promise<void> {
   const events = stream[Symbol.asyncIterator]();
   for (let texts = 0; texts < 1; ) {
     const { value, done } = await events.next();

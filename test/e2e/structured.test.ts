@@ -10,6 +10,7 @@ import { z } from "zod";
 import { packageRoot } from "../../orchestrator/package-root.ts";
 import { type GenerateResult, type Glimpse, GlimpseError, launch } from "../../sdk/index.ts";
 import { seeded } from "../chaos/random.ts";
+import { longAnswer } from "./long-answer.ts";
 import { randomSchema } from "./random-schema.ts";
 
 const receipt = readFileSync(join(packageRoot, "examples", "pictures", "receipt.png"));
@@ -135,8 +136,8 @@ test("the object streams while it is written, and leaving the loop ends it", asy
   expect(partials.at(-1)).toMatchObject({ shop: "Harbour Cafe", items: { length: 3 } });
   expect(partials.length).toBeGreaterThan(20);
 
-  const left = glm.stream(reading);
-  for await (const event of left) if (event.type === "output" && event.partial.items?.length === 1) break;
+  const left = glm.stream({ ...reading, output: longAnswer });
+  for await (const event of left) if (event.type === "output") break;
   expect(await left.result).toMatchObject({ finishReason: "cancelled", output: undefined });
 });
 

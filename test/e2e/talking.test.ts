@@ -1,6 +1,7 @@
 // Prompts without a picture: answers that are long, that may be any of many, and that the model had better not give.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Glimpse, launch } from "../../sdk/index.ts";
+import { longAnswer } from "./long-answer.ts";
 
 let glm: Glimpse;
 beforeAll(async () => {
@@ -40,17 +41,17 @@ describe("a long answer", () => {
   });
 
   test("ends where it is cancelled, with what there is", async () => {
-    const stream = glm.stream(counting);
+    const stream = glm.stream({ ...counting, output: longAnswer });
     let heard = "";
     for await (const event of stream) {
       if (event.type !== "text") continue;
       heard += event.text;
-      if (heard.includes("10")) stream.cancel();
+      if (heard.length > 10) stream.cancel();
     }
     const { text, finishReason, usage, tokenIds } = await stream.result;
     expect({ text, finishReason }).toEqual({ text: heard, finishReason: "cancelled" });
-    expect(text.startsWith(numbers(10))).toBe(true);
-    expect(text.length).toBeLessThan(numbers(50).length);
+    expect(text).toMatch(/^\[\d,/);
+    expect(text.length).toBeLessThan(900);
     expect(usage.completionTokens).toBe(tokenIds.length);
   });
 });
