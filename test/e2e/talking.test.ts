@@ -50,8 +50,8 @@ describe("a long answer", () => {
     }
     const { text, finishReason, usage, tokenIds } = await stream.result;
     expect({ text, finishReason }).toEqual({ text: heard, finishReason: "cancelled" });
-    expect(text).toMatch(/^\[\d,/);
-    expect(text.length).toBeLessThan(900);
+    expect(text).toMatch(/^"[a-z]+$/);
+    expect(text.length).toBeLessThan(600);
     expect(usage.completionTokens).toBe(tokenIds.length);
   });
 });
