@@ -9,13 +9,20 @@ import {
   type EngineOptions,
   integer,
   placement,
+  type SetupOptions,
   type UpOptions,
   type WorkersOptions,
 } from "./options.ts";
 
 const interruption = new Interruption();
 
-// Each command is imported when it is asked for: --help needs none of them.
+/** Each command is imported when it is asked for: --help needs none of them. It gives the status to end with. */
+function exitWith<Given extends unknown[]>(command: (...given: Given) => Promise<number>) {
+  return async (...given: Given): Promise<void> => {
+    process.exitCode = await command(...given);
+  };
+}
+
 const program = new Command("glimpse")
   .description("Call GLM-4.1V on your own GPUs.")
   .version(version, "-V, --version")
@@ -84,20 +91,18 @@ program
   .option("--stop <text>", "end the answer at this text; may be repeated", collect)
   .option("--allow-host <host:port>", "a private address that URLs may point at; may be repeated", collect)
   .option("--json", "print one JSON object for each, and nothing else, on stdout")
-  .action(async (pictures: string[], options: DescribeOptions) => {
-    const { describe } = await import("./describe.ts");
-    process.exitCode = await describe(pictures, options, interruption);
-  });
+  .action(
+    exitWith(async (pictures: string[], options: DescribeOptions) =>
+      (await import("./describe.ts")).describe(pictures, options, interruption),
+    ),
+  );
 
 program
   .command("demo")
   .description("describe a bundled picture with the embedded model")
   .addOption(engine)
   .addOption(kvCacheMemoryBytes)
-  .action(async (options: EngineOptions) => {
-    const { demo } = await import("./demo.ts");
-    process.exitCode = await demo(options, interruption);
-  });
+  .action(exitWith(async (options: EngineOptions) => (await import("./demo.ts")).demo(options, interruption)));
 
 /** Of the commands about the workers that stay. */
 const name = new Option("--name <name>", "which background orchestrator, if there are several").default("default");
@@ -127,30 +132,21 @@ program
   .option("--queue-limit <n>", "most requests that may wait; more are refused", integer)
   .option("--idle-minutes <n>", "end when nobody was connected for so long; 0: never", decimal, 60)
   .addOption(name)
-  .action(async (options: UpOptions) => {
-    const { up } = await import("./up.ts");
-    process.exitCode = await up(options, interruption);
-  });
+  .action(exitWith(async (options: UpOptions) => (await import("./up.ts")).up(options, interruption)));
 
 program
   .command("down")
   .description("end the workers that stay, when what they are doing is done")
   .option("--now", "end them at once; what they are doing fails")
   .addOption(name)
-  .action(async (options: DownOptions) => {
-    const { down } = await import("./down.ts");
-    process.exitCode = await down(options, interruption);
-  });
+  .action(exitWith(async (options: DownOptions) => (await import("./down.ts")).down(options, interruption)));
 
 program
   .command("workers")
   .description("show the workers that stay")
   .option("--json", "print one JSON object per worker, and nothing else, on stdout")
   .addOption(name)
-  .action(async (options: WorkersOptions) => {
-    const { workers } = await import("./workers.ts");
-    process.exitCode = await workers(options, interruption);
-  });
+  .action(exitWith(async (options: WorkersOptions) => (await import("./workers.ts")).workers(options, interruption)));
 
 program.command("background", { hidden: true }).action(async () => {
   const { background } = await import("./background.ts");
@@ -168,10 +164,7 @@ program
       "rocm",
     ]),
   )
-  .action(async (options: { torch?: "cpu" | "cuda" | "rocm" }) => {
-    const { setup } = await import("./setup.ts");
-    process.exitCode = await setup(options, interruption);
-  });
+  .action(exitWith(async (options: SetupOptions) => (await import("./setup.ts")).setup(options, interruption)));
 
 try {
   await program.parseAsync();

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from "commander";
+import type { TorchBuild } from "../orchestrator/python/torch-build.ts";
 
 /** What every command takes that loads a model; names and meanings are those of `launch()`. */
 export interface EngineOptions {
@@ -28,6 +29,10 @@ export interface UpOptions extends EngineOptions, NameOption {
 
 export interface DownOptions extends NameOption {
   now?: boolean;
+}
+
+export interface SetupOptions {
+  torch?: TorchBuild;
 }
 
 export interface WorkersOptions extends NameOption {

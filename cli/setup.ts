@@ -1,13 +1,13 @@
 import { environmentDirectory, readStamp } from "../orchestrator/python/location.ts";
 import { namedPython } from "../orchestrator/python/resolve.ts";
-import type { TorchBuild } from "../orchestrator/python/torch-build.ts";
 import { setUpVisibly } from "./environment.ts";
 import { exitCodes, reportFailure } from "./failure.ts";
 import type { Interruption } from "./interruption.ts";
+import type { SetupOptions } from "./options.ts";
 import { print } from "./terminal.ts";
 
 /** `glimpse setup`: makes the Python environment, and resolves to the exit code. */
-export async function setup({ torch }: { torch?: TorchBuild }, interruption: Interruption): Promise<number> {
+export async function setup({ torch }: SetupOptions, interruption: Interruption): Promise<number> {
   const named = namedPython();
   if (named !== undefined) {
     print(process.stderr, `GLIMPSE_PYTHON names ${named}, which is used as it is: there is nothing to set up\n`);

@@ -29,6 +29,5 @@ export function toAiError(error: unknown): unknown {
 export function invalidResult(error: unknown): GenerateResult | undefined {
   if (!GlimpseError.is(error, "OUTPUT_INVALID")) return undefined;
   const { partial } = error;
-  const isResult = typeof partial === "object" && partial !== null && "finishReason" in partial;
-  return isResult ? (partial as GenerateResult) : undefined;
+  return partial !== undefined && "finishReason" in partial ? (partial as GenerateResult) : undefined;
 }

@@ -26,20 +26,20 @@ export interface StreamOptions {
 export async function openStream(running: Running, options: StreamOptions): Promise<ReadableStream<Part>> {
   const parts = partsOf(running, options);
   const first = await parts.next();
-  let next: Promise<IteratorResult<Part, void>> | undefined = Promise.resolve(first);
   return new ReadableStream<Part>(
     {
-      async pull(controller) {
-        const { done, value } = await (next ?? parts.next());
-        next = undefined;
-        if (done) controller.close();
-        else controller.enqueue(value);
-      },
+      start: (controller) => give(first, controller),
+      pull: async (controller) => give(await parts.next(), controller),
       cancel: () => running.cancel(),
     },
     // Nothing is read ahead.
     { highWaterMark: 0 },
   );
+}
+
+function give(next: IteratorResult<Part, void>, controller: ReadableStreamDefaultController<Part>): void {
+  if (next.done) controller.close();
+  else controller.enqueue(next.value);
 }
 
 async function* partsOf(running: Running, options: StreamOptions): AsyncGenerator<Part, void> {
