@@ -6,8 +6,8 @@
  * `9b` are random weights in the shapes of GLM-4.1V-9B. It is one engine in one worker, asked in turns: the same number
  * of prompts of the same length, each of them new. No answer ends before its last token.
  */
-import { parseArgs } from "node:util";
 import type { Glimpse } from "../../sdk/client.ts";
+import { readArguments } from "./arguments.ts";
 import { newTexts, runBatch, tokensPerSecond } from "./batch.ts";
 import { print, ratio, row } from "./figures.ts";
 import { startPool } from "./peers.ts";
@@ -21,24 +21,9 @@ async function inProcess(glm: Glimpse, texts: readonly string[], newTokens: numb
   return tokens / seconds;
 }
 
-const { values } = parseArgs({
-  options: {
-    model: { type: "string", default: "embedded" },
-    device: { type: "string", default: "cpu" },
-    streams: { type: "string", default: "64" },
-    "prompt-characters": { type: "string", default: "128" },
-    "new-tokens": { type: "string", default: "512" },
-    repetitions: { type: "string", default: "5" },
-  },
-});
-const [streams, characters, newTokens, repetitions] = [
-  values.streams,
-  values["prompt-characters"],
-  values["new-tokens"],
-  values.repetitions,
-].map(Number) as [number, number, number, number];
+const { model, device, streams, characters, newTokens, repetitions } = readArguments();
 
-await using glm = await startPool(values.model, { device: values.device });
+await using glm = await startPool(model, { device });
 const ours: number[] = [];
 const theirs: number[] = [];
 for (let turn = -1; turn < repetitions; turn++) {
@@ -49,7 +34,7 @@ for (let turn = -1; turn < repetitions; turn++) {
   ours.push(one);
   theirs.push(other);
 }
-print(`${streams} streams, prompts of ${characters} characters, ${newTokens} new tokens, ${values.model}`, [
+print(`${streams} streams, prompts of ${characters} characters, ${newTokens} new tokens, ${model}`, [
   row("through the SDK", ours, "tokens/s"),
   row("the engine in its own process", theirs, "tokens/s"),
   ratio("over the engine in its own process", ours, theirs, TARGET),

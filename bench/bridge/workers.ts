@@ -7,10 +7,10 @@
  * cards are not equally fast, so what two workers are measured by is the mean of what each card does with one.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import type { WorkerEvent } from "../../orchestrator/events.ts";
 import type { Glimpse } from "../../sdk/client.ts";
 import type { GenerateResult } from "../../sdk/result.ts";
+import { readArguments } from "./arguments.ts";
 import { type Ended, newTexts, runBatch, secondsOf, tokensPerSecond } from "./batch.ts";
 import { print, ratio, row } from "./figures.ts";
 import { startPool } from "./peers.ts";
@@ -18,28 +18,16 @@ import { now } from "./stamps.ts";
 
 const TARGET = { least: 1.95 };
 
-const { values } = parseArgs({
-  options: {
-    model: { type: "string", default: "embedded" },
-    device: { type: "string", default: "cpu" },
-    streams: { type: "string", default: "64" },
-    "prompt-characters": { type: "string", default: "128" },
-    "new-tokens": { type: "string", default: "512" },
-    repetitions: { type: "string", default: "5" },
-  },
-});
-const streams = Number(values.streams);
-const characters = Number(values["prompt-characters"]);
-const newTokens = Number(values["new-tokens"]);
-const what = `prompts of ${characters} characters, ${newTokens} new tokens, ${values.model}`;
+const { model, device: kind, streams, characters, newTokens, repetitions } = readArguments();
+const what = `prompts of ${characters} characters, ${newTokens} new tokens, ${model}`;
 
 const states: { at: number; event: WorkerEvent }[] = [];
-const devices = values.device === "cuda" ? ["cuda:0", "cuda:1"] : [values.device, values.device];
+const devices = kind === "cuda" ? ["cuda:0", "cuda:1"] : [kind, kind];
 // All load at the same time.
 const starting = [
-  ...devices.map((device) => startPool(values.model, { device })),
-  startPool(values.model, {
-    device: values.device,
+  ...devices.map((device) => startPool(model, { device })),
+  startPool(model, {
+    device: kind,
     workers: 2,
     onEvent: (event) => states.push({ at: now(), event }),
   }),
@@ -58,7 +46,7 @@ async function throughput(): Promise<void> {
   const alone: [number[], number[]] = [[], []];
   const both: number[] = [];
   const shares: [number[], number[]] = [[], []];
-  for (let turn = -1; turn < Number(values.repetitions); turn++) {
+  for (let turn = -1; turn < repetitions; turn++) {
     const one = tokensPerSecond(await run(first, 1));
     const pair = await run(two, 2);
     const other = tokensPerSecond(await run(second, 1));
