@@ -97,8 +97,10 @@ def test_after_a_frame_that_is_none_nothing_more_is_taken(socket_directory: Path
         assert [serving.control.get(timeout=PATIENCE_S) for _ in range(5)] == [
             Cancel(request=f"r{number}", attempt=number) for number in range(5)
         ]
-        orchestrator.send("data", *bad_generate(random))
-        orchestrator.generate("normal 1")
+        # Holds the receiver back: it would be gone before the second is sent.
+        with serving.transport._lock:
+            orchestrator.send("data", *bad_generate(random))
+            orchestrator.generate("normal 1")
         message = orchestrator.expect(Fault).message
         serving.thread.join(PATIENCE_S)
     assert "media frame" in message or "is not a message" in message

@@ -57,6 +57,8 @@ class Orchestrator:
         self.endpoints = {name: f"ipc://{directory}/{name}" for name in self._sockets}
         for name, socket in self._sockets.items():
             socket.linger = 0
+            # To send to a worker that is gone would wait for another one.
+            socket.sndtimeo = int(PATIENCE_S * 1000)
             socket.bind(self.endpoints[name])
 
     def start_line(self, load: str = "normal", **changes: Any) -> bytes:
