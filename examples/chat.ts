@@ -15,11 +15,15 @@ lines.once("close", () => {
   open = false;
 });
 for await (const question of lines) {
+  if (question.trim() !== "") await answer(question);
+  if (open) lines.prompt();
+}
+
+async function answer(question: string): Promise<void> {
   // The picture belongs to the first question; the others have it in their history.
   const images = chat.messages.length === 0 ? [picture] : undefined;
   const stream = chat.send(question, { images });
   for await (const piece of stream.textStream) process.stdout.write(piece);
   const { usage } = await stream.result;
   process.stdout.write(`\n  (${usage.cachedTokens} of ${usage.promptTokens} tokens were known already)\n`);
-  if (open) lines.prompt();
 }

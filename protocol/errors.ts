@@ -13,6 +13,7 @@ export const errorCodes = {
     meaning: "the model takes pictures (pages of PDFs too) or one video, never both",
   },
   FILE_NOT_FOUND: { retryable: false, meaning: "the path of a picture, video or PDF does not exist or cannot be read" },
+  URL_NOT_FOUND: { retryable: false, meaning: "the server has nothing for Glimpse at that URL (404, 403, …)" },
   FETCH_REFUSED: { retryable: false, meaning: "a URL points where Glimpse does not go: see allowHosts" },
   FETCH_FAILED: { retryable: true, meaning: "a URL did not answer in time, or not as expected" },
   IMAGE_UNREADABLE: { retryable: false, meaning: "the bytes are no PNG, JPEG, WebP or GIF, or are damaged" },

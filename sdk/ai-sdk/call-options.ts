@@ -1,6 +1,7 @@
 import { type LanguageModelV3CallOptions, type SharedV3Warning, UnsupportedFunctionalityError } from "@ai-sdk/provider";
 import type { JsonSchema } from "../output/schema.ts";
 import type { AnyInput } from "../request/input.ts";
+import { type Preset, presets } from "../request/presets.ts";
 import { toMessages } from "./prompt.ts";
 import { ownCallOptions } from "./provider-options.ts";
 
@@ -16,6 +17,7 @@ export interface Call {
 export function toCall(options: CallOptions): Call {
   refuseForcedTools(options);
   const warnings = warningsOf(options);
+  const own = ownCallOptions(options.providerOptions);
   const { maxOutputTokens, temperature, topP, topK, seed, abortSignal, stopSequences, responseFormat } = options;
   const request = {
     messages: toMessages(options.prompt),
@@ -25,8 +27,8 @@ export function toCall(options: CallOptions): Call {
     topK,
     seed,
     signal: abortSignal,
-    maxThinkingTokens: thinkingTokens(options),
-    ...ownCallOptions(options.providerOptions),
+    maxThinkingTokens: thinkingTokens(options, own.preset),
+    ...own,
   };
   // Without a schema any JSON will do, which is what the empty one says.
   if (responseFormat?.type === "json") return { input: { ...request, output: schemaOf(responseFormat) }, warnings };
@@ -76,14 +78,17 @@ const thinkingShares: ReadonlyMap<string, number> = new Map([
   ["max", 0.95],
 ]);
 
-/** What an answer has when nobody says: GenerateOptions.maxNewTokens. */
+/** What an answer has when neither the call nor a preset says: GenerateOptions.maxNewTokens. */
 const DEFAULT_TOKENS = 8192;
 
 function knowsReasoning(reasoning: string | undefined): boolean {
   return reasoning === undefined || reasoning === "provider-default" || thinkingShares.has(reasoning);
 }
 
-function thinkingTokens({ reasoning = "", maxOutputTokens = DEFAULT_TOKENS }: CallOptions): number | undefined {
-  const share = thinkingShares.get(reasoning);
-  return share === undefined ? undefined : Math.round(share * maxOutputTokens);
+function thinkingTokens(options: CallOptions, preset: Preset | undefined): number | undefined {
+  const share = thinkingShares.get(options.reasoning ?? "");
+  if (share === undefined) return undefined;
+  // What is no preset is refused with the other options.
+  const { maxNewTokens = DEFAULT_TOKENS } = (preset && presets[preset]) ?? {};
+  return Math.round(share * (options.maxOutputTokens ?? maxNewTokens));
 }

@@ -7,7 +7,7 @@ import { type GenerateOptions, optionNames, parseOptions } from "../request/opti
 import type { GenerateResult } from "../result.ts";
 import type { GenerationStream } from "../stream.ts";
 import type { StructuredStream } from "../structured-stream.ts";
-import { keptMessage, type TurnMedia, userTurn } from "./history.ts";
+import { earlierTurns, type TurnMedia, userTurn } from "./history.ts";
 import { type SavedMessage, savedMessage } from "./saved.ts";
 
 /** The options of every turn, and what has been said before. */
@@ -41,7 +41,7 @@ export class Chat {
   #messages: readonly Message[];
   #running = false;
 
-  /** @throws GlimpseError INVALID_REQUEST when the options are none. */
+  /** @throws GlimpseError INVALID_REQUEST when an option or an earlier message is none. */
   constructor(sendRequest: SendRequest, given: ChatOptions) {
     if (!isRecord(given as unknown)) throw invalid("chat()", "an object of options", given);
     const { system, messages = [], ...options } = given;
@@ -53,8 +53,7 @@ export class Chat {
     parseOptions(options);
     this.#sendRequest = sendRequest;
     this.#options = options;
-    const first: readonly Message[] = system === undefined ? [] : [{ role: "system", content: system }];
-    this.#messages = Object.freeze([...first, ...messages].map(keptMessage));
+    this.#messages = earlierTurns(system, messages);
   }
 
   /**
@@ -69,7 +68,7 @@ export class Chat {
    * Says `prompt`, a text or content in the format of messages, and returns the stream of the answer. Both become part of
    * the history when the answer has ended; a turn that fails, is aborted or cancelled, or that spends all its tokens on
    * thinking, leaves it as it was. With a schema as `output` this one answer is held to it, and is in the history as JSON.
-   * @throws GlimpseError INVALID_REQUEST while an earlier turn is under way, and for options that are no object.
+   * @throws GlimpseError INVALID_REQUEST while an earlier turn is under way, and for what is no prompt or no medium.
    */
   send<Schema extends OutputSchema>(
     prompt: string | readonly Content[],

@@ -1,7 +1,8 @@
-import { invalid, isRecord } from "../invalid.ts";
+import { isRecord } from "../invalid.ts";
 import { type ImageSource, image } from "../media/image.ts";
 import { type PdfSource, pdf } from "../media/pdf.ts";
 import { type VideoSource, video } from "../media/video.ts";
+import { readContent, readMediaOptions, readMessage } from "../request/conversation.ts";
 import type { Content, Message } from "../request/input.ts";
 import { isSaved, restored, type SavedContent, type SavedMessage } from "./saved.ts";
 
@@ -11,11 +12,14 @@ export interface TurnMedia {
   video?: VideoSource | undefined;
 }
 
-/** A turn of the user, as it is kept: whatever its caller does with the bytes and lists later changes nothing. */
+/**
+ * A turn of the user, as it is kept: whatever its caller does with the bytes and lists later changes nothing.
+ * @throws GlimpseError INVALID_REQUEST when it is none, in the names of `chat.send()`.
+ */
 export function userTurn(prompt: string | readonly Content[], media: TurnMedia): Message {
-  const { images = [] } = media;
-  if (!Array.isArray(images)) throw invalid("images", "an array of pictures", images);
-  const content: Content[] = images.map((source) => ({ type: "image", image: source }));
+  readContent(prompt, "chat.send(): prompt", "user", []);
+  readMediaOptions({ ...media }, []);
+  const content: Content[] = (media.images ?? []).map((source) => ({ type: "image", image: source }));
   if (media.pdf !== undefined) content.push({ type: "pdf", pdf: media.pdf });
   if (media.video !== undefined) content.push({ type: "video", video: media.video });
   const said: readonly Content[] = isContent(prompt) ? prompt : [{ type: "text", text: prompt }];
@@ -27,10 +31,25 @@ function isContent(prompt: string | readonly Content[]): prompt is readonly Cont
 }
 
 /**
- * A message that nobody can change any more; one that was saved becomes one that can be sent. What is no message is left
- * as it is, for the request to refuse.
+ * What has been said before a chat begins, in the same way; messages that were saved become such as can be sent.
+ * @throws GlimpseError INVALID_REQUEST when one is none, in the names of `glm.chat()`.
  */
-export function keptMessage(message: Message | SavedMessage): Message {
+export function earlierTurns(
+  system: string | undefined,
+  messages: readonly (Message | SavedMessage)[],
+): readonly Message[] {
+  if (system !== undefined) readContent(system, "chat(): system", "system", []);
+  const earlier = messages.map(keptMessage);
+  for (const [index, message] of earlier.entries()) readMessage(message, `chat(): messages[${index}]`, []);
+  const first: Message[] = system === undefined ? [] : [keptMessage({ role: "system", content: system })];
+  return Object.freeze([...first, ...earlier]);
+}
+
+/**
+ * A message that nobody can change any more; one that was saved becomes one that can be sent. What is no message is left
+ * as it is, to be refused by its place.
+ */
+function keptMessage(message: Message | SavedMessage): Message {
   if (!isRecord(message as unknown)) return message as Message;
   const { content } = message;
   const items: string | readonly (Content | SavedContent)[] = content;
@@ -52,7 +71,7 @@ function keptContent(content: Content | SavedContent): Content {
   }
 }
 
-/** What is no medium is left as it is: the request refuses it, and names its place. */
+/** What is no medium is left as it is, to be refused by its place. */
 function kept<Given, Ref>(name: (source: Given) => Ref, source: Given): Given | Ref {
   try {
     return name(source);

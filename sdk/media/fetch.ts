@@ -23,8 +23,8 @@ export const fetchLimits: FetchLimits = {
 };
 
 /**
- * The body behind an http(s) URL. Rejects with FETCH_REFUSED, FETCH_FAILED or, if it is larger than its kind may be, with
- * that kind's code, or with the signal's reason. Environment proxies are not used: behind one, the address that is reached could not be checked.
+ * The body behind an http(s) URL. Rejects with FETCH_REFUSED, FETCH_FAILED, URL_NOT_FOUND or, if it is larger than its kind
+ * may be, with that kind's code, or with the signal's reason. Environment proxies are not used: behind one, the address that is reached could not be checked.
  */
 export async function fetchBytes(
   kind: MediumKind,
@@ -110,12 +110,21 @@ function redirectTarget(from: URL, response: AxiosResponse<Buffer>): URL {
   const location: unknown = response.headers["location"];
   const redirects = [301, 302, 303, 307, 308].includes(response.status) && typeof location === "string";
   if (!redirects) {
-    const secret = response.status === 401 || response.status === 403;
-    const hint = secret ? "Fetch it yourself, with its credentials, and pass the bytes." : "Check the address.";
-    throw failed(from, `expected status 200, got ${response.status} ${response.statusText}`.trimEnd(), hint);
+    throw wrongStatus(from, response);
   }
   if (!URL.canParse(location, from.href)) throw failed(from, "it redirects to what is no URL", "Check the address.");
   return new URL(location, from.href);
+}
+
+/** Statuses of 4xx which say that another try may be answered otherwise: RFC 9110, 8470 and 6585. */
+const passing: ReadonlySet<number> = new Set([408, 425, 429]);
+
+function wrongStatus(url: URL, { status, statusText }: AxiosResponse<Buffer>): GlimpseError {
+  const what = `expected status 200, got ${status} ${statusText}`.trimEnd();
+  const secret = status === 401 || status === 403;
+  const hint = secret ? "Fetch it yourself, with its credentials, and pass the bytes." : "Check the address.";
+  if (status < 400 || status >= 500 || passing.has(status)) return failed(url, what, hint);
+  return new GlimpseError("URL_NOT_FOUND", `${plainUrl(url)}: ${what}`, { hint });
 }
 
 function failed(url: URL, what: string, hint: string): GlimpseError {

@@ -21,7 +21,7 @@ const MAX_DEPTH = 64;
  * enforce, as far as names tell; what does not show in them the worker refuses.
  */
 export function enforceable(schema: Schema): Schema {
-  checkDepth(schema);
+  checkExtent(schema);
   const rewritten = rewrite(schema);
   if (!isRecord(rewritten)) throw unsupported("the schema accepts nothing");
   const { length } = toJson(rewritten);
@@ -41,12 +41,17 @@ function toJson(schema: Schema): string {
   }
 }
 
-function checkDepth(value: unknown, depth = 0): void {
-  if (typeof value !== "object" || value === null) return;
-  if (depth >= MAX_DEPTH) {
-    throw unsupported(`the schema is more than ${MAX_DEPTH} levels deep, or contains itself`);
-  }
-  for (const inner of Object.values(value)) checkDepth(inner, depth + 1);
+/** What one object holds in two places is written twice, so that a few objects can be more than any memory holds. */
+function checkExtent(schema: Schema): void {
+  let values = 0;
+  const visit = (value: unknown, depth: number): void => {
+    // Each value is one character of JSON at least.
+    if (++values > MAX_SCHEMA_CHARACTERS) throw unsupported(`the schema has more than ${MAX_SCHEMA_CHARACTERS} values`);
+    if (typeof value !== "object" || value === null) return;
+    if (depth >= MAX_DEPTH) throw unsupported(`the schema is more than ${MAX_DEPTH} levels deep, or contains itself`);
+    for (const inner of Object.values(value)) visit(inner, depth + 1);
+  };
+  visit(schema, 0);
 }
 
 /** Keywords that have others to say the same with. */

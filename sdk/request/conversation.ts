@@ -27,8 +27,17 @@ export function readConversation(input: Record<string, unknown>): Conversation {
 }
 
 function readPrompt(input: Record<string, unknown>, media: Medium[]): WireMessage[] {
-  const { prompt, images = [], pdf, video, system } = input;
+  const { prompt, system } = input;
   if (prompt === undefined) throw invalid("input", "messages or prompt", undefined);
+  const shown = readMediaOptions(input, media);
+  const turn: WireMessage = { role: "user", content: [...shown, { type: "text", text: filledText(prompt, "prompt") }] };
+  if (system === undefined) return [turn];
+  return [{ role: "system", content: [{ type: "text", text: filledText(system, "system") }] }, turn];
+}
+
+/** What is shown with a prompt: `images`, `pdf` and `video` of `input`, which are appended to `media`. */
+export function readMediaOptions(input: Record<string, unknown>, media: Medium[]): WireContent[] {
+  const { images = [], pdf, video } = input;
   if (!Array.isArray(images)) throw invalid("images", "an array of pictures", images);
   const content = images.map((image, index) => {
     const at = `images[${index}]`;
@@ -36,12 +45,7 @@ function readPrompt(input: Record<string, unknown>, media: Medium[]): WireMessag
   });
   if (pdf !== undefined) content.push(place(media, { at: "pdf", ...toPdf(pdf, "pdf") }));
   if (video !== undefined) content.push(place(media, { at: "video", ...toVideo(video, "video") }));
-  const turn: WireMessage = {
-    role: "user",
-    content: [...content, { type: "text", text: filledText(prompt, "prompt") }],
-  };
-  if (system === undefined) return [turn];
-  return [{ role: "system", content: [{ type: "text", text: filledText(system, "system") }] }, turn];
+  return content;
 }
 
 function readMessages(input: Record<string, unknown>, media: Medium[]): WireMessage[] {
@@ -59,23 +63,29 @@ function readMessages(input: Record<string, unknown>, media: Medium[]): WireMess
   return turns;
 }
 
-function readMessage(message: unknown, at: string, media: Medium[]): WireMessage {
+/** Appends the message's media to `media`. */
+export function readMessage(message: unknown, at: string, media: Medium[]): WireMessage {
   if (!isRecord(message)) throw invalid(at, "{ role, content }", message);
   refuseUnknownKeys(message, ["role", "content"], at);
   const { role, content } = message;
   if (role !== "system" && role !== "user" && role !== "assistant") {
     throw invalid(`${at}.role`, '"system", "user" or "assistant"', role, otherClients.get(role));
   }
+  return { role, content: readContent(content, `${at}.content`, role, media) };
+}
+
+/** What a message says: a text, or an array of texts and media, which are appended to `media`. */
+export function readContent(content: unknown, at: string, role: WireMessage["role"], media: Medium[]): WireContent[] {
   if (typeof content === "string") {
     // An answer may have been empty, when all tokens went into the thinking; history must be able to hold it.
-    const text = role === "assistant" ? content : filledText(content, `${at}.content`);
-    return { role, content: [{ type: "text", text }] };
+    const text = role === "assistant" ? content : filledText(content, at);
+    return [{ type: "text", text }];
   }
-  if (!Array.isArray(content) || content.length === 0) throw invalid(`${at}.content`, "a text or an array", content);
-  const items = content.map((item: unknown, index) => readContent(item, `${at}.content[${index}]`, role, media));
+  if (!Array.isArray(content) || content.length === 0) throw invalid(at, "a text or an array", content);
+  const items = content.map((item: unknown, index) => readItem(item, `${at}[${index}]`, role, media));
   const filled = items.some((item) => item.type === "media" || item.text.trim() !== "");
-  if (!filled && role !== "assistant") throw invalid(`${at}.content`, "a text that is not empty", "");
-  return { role, content: items };
+  if (!filled && role !== "assistant") throw invalid(at, "a text that is not empty", "");
+  return items;
 }
 
 /** What OpenAI's formats, and those that follow them, call a role and the parts of a message. */
@@ -88,7 +98,7 @@ const otherClients = new Map<unknown, string>([
   ["developer", 'Write role: "system".'],
 ]);
 
-function readContent(item: unknown, at: string, role: WireMessage["role"], media: Medium[]): WireContent {
+function readItem(item: unknown, at: string, role: WireMessage["role"], media: Medium[]): WireContent {
   if (!isRecord(item)) throw invalid(at, '{ type: "text" | "image" | "pdf" | "video", … }', item);
   const { type } = item;
   if (role !== "user" && (type === "image" || type === "pdf" || type === "video")) {

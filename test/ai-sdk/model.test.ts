@@ -245,9 +245,11 @@ test("the shares of reasoning are shares of the answer's tokens, and an own opti
   await call({ reasoning: "high" });
   await call({ reasoning: "provider-default" });
   await call({ reasoning: "high", providerOptions: { glimpse: { maxThinkingTokens: 7 } } });
+  await call({ reasoning: "high", providerOptions: { glimpse: { preset: "benchmark" } } });
+  await expect(call({ reasoning: "high", providerOptions: { glimpse: { preset: "x" } } })).rejects.toThrow("preset");
   const { warnings } = await call({ reasoning: "endless" });
   const budgets = transport.requests.map(({ submission }) => submission.options.maxThinkingTokens);
-  expect(budgets).toEqual([100, 4915, undefined, 7, undefined]);
+  expect(budgets).toEqual([100, 4915, undefined, 7, 9830, undefined]);
   expect(warnings).toEqual([{ type: "unsupported", feature: "reasoning", details: 'There is no level "endless".' }]);
 });
 

@@ -68,6 +68,9 @@ describe("limits", () => {
     const round: Record<string, unknown> = {};
     round["items"] = round;
     expect(refusal(round).message).toContain("contains itself");
+    let doubled: object = { type: "string" };
+    for (let level = 0; level < 30; level++) doubled = { anyOf: [doubled, doubled] };
+    expect(refusal(doubled).message).toContain(`more than ${MAX_SCHEMA_CHARACTERS} values`);
     expect(refusal({ not: {} }).message).toContain("accepts nothing");
   });
 });

@@ -183,15 +183,16 @@ describe("Glimpse does not go", () => {
 
 describe("a URL that does not give a picture", () => {
   it.each([
-    [404, "404 Not Found", "Check the address."],
-    [403, "403 Forbidden", "Fetch it yourself, with its credentials, and pass the bytes."],
-    [500, "500 Internal Server Error", "Check the address."],
-    [302, "302 Found", "Check the address."],
-  ])("answers %i", async (status, text, hint) => {
+    [404, "URL_NOT_FOUND", "404 Not Found", "Check the address."],
+    [403, "URL_NOT_FOUND", "403 Forbidden", "Fetch it yourself, with its credentials, and pass the bytes."],
+    [429, "FETCH_FAILED", "429 Too Many Requests", "Check the address."],
+    [500, "FETCH_FAILED", "500 Internal Server Error", "Check the address."],
+    [302, "FETCH_FAILED", "302 Found", "Check the address."],
+  ])("answers %i", async (status, code, text, hint) => {
     const server = await serve((_request, response) => response.writeHead(status).end(png));
     const call = prepare({ prompt: "?", images: [server.url("/a.png?token=secret")] }, { allowHosts: [server.host] });
     expect(await failure(call)).toMatchObject({
-      code: "FETCH_FAILED",
+      code,
       message: `${server.url("/a.png")}: expected status 200, got ${text}`,
       hint,
     });

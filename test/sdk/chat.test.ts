@@ -200,22 +200,24 @@ test("what the caller changes later changes nothing in the history", async () =>
 
 test("what is no turn is refused by name", async () => {
   const { chat, glm } = start();
-  await expect(chat.send(5 as never).result).rejects.toThrow("messages[0].content[0].text: expected a text, got 5");
-  await expect(chat.send("a", { images: [5 as never] }).result).rejects.toThrow("messages[0].content[0].image");
+  expect(() => chat.send(5 as never)).toThrow("chat.send(): prompt: expected a text or an array, got 5");
+  expect(() => chat.send(" ")).toThrow("chat.send(): prompt: expected a text that is not empty");
+  expect(() => chat.send([{ type: "text", text: 5 as never }])).toThrow("chat.send(): prompt[0].text: expected a text");
+  expect(() => chat.send("a", { images: [pixel, 5 as never] })).toThrow("images[1]: expected a path");
+  expect(() => chat.send("a", { video: 5 as never })).toThrow("video: expected");
   expect(() => chat.send("a", { images: "a.png" as never })).toThrow("images: expected an array of pictures");
   expect(() => chat.send("a", null as never)).toThrow("chat.send(): expected an object of options, got null");
   expect(() => chat.send("a", { messages: [] } as never)).toThrow("chat.send(): messages: expected none");
   expect(() => glm.chat({ messages: "x" as never })).toThrow("chat(): messages: expected an array");
-  const ask = (message: unknown) => glm.chat({ messages: [message] as never }).send("a").result;
-  await expect(ask(null)).rejects.toThrow("messages[0]: expected { role, content }, got null");
-  await expect(ask({ role: "user", content: [5] })).rejects.toThrow("messages[0].content[0]: expected { type:");
-  await expect(ask({ role: "user", content: "b", name: "Ann" })).rejects.toThrow(
-    "messages[0]: expected only role, content",
-  );
+  expect(() => glm.chat({ system: "" })).toThrow("chat(): system: expected a text that is not empty");
+  const goOn = (message: unknown) => () => glm.chat({ system: "Be brief.", messages: [message] as never });
+  expect(goOn(null)).toThrow("chat(): messages[0]: expected { role, content }, got null");
+  expect(goOn({ role: "user", content: [5] })).toThrow("chat(): messages[0].content[0]: expected { type:");
+  expect(goOn({ role: "user", content: "b", name: "Ann" })).toThrow("chat(): messages[0]: expected only role, content");
   expect(() => glm.chat({ maxTokens: 5 } as never)).toThrow(
     /^chat\(\): expected only system, messages, .*got "maxTokens"$/,
   );
   expect(() => glm.chat({ signal: new AbortController().signal } as never)).toThrow('got "signal"');
   expect(() => glm.chat({ temperature: -1 })).toThrow("temperature: expected a number from 0 to 100, got -1");
-  expect(chat.messages).toEqual([]);
+  expect((await chat.send("a").result).text).toBe("A");
 });
