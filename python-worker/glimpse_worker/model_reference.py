@@ -29,9 +29,11 @@ def local_directory(reference: str) -> Path | None:
         )
     if _HUB_ID.fullmatch(reference):
         return None
+    missing = "which" if reference == str(path) else f"and {path}"
     raise WorkerFailure(
         "MODEL_NOT_FOUND",
-        f"model: {path} does not exist, and {reference!r} is no id of the form owner/name",
+        "model: expected the directory of a checkpoint, or an id of the form owner/name, "
+        f"got {reference!r}, {missing} does not exist",
         hint="Give the path of a checkpoint's directory, or an id such as zai-org/GLM-4.1V-9B-Thinking.",
     )
 

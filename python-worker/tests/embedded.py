@@ -12,8 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from glimpse_worker.checkpoint import Checkpoint, load_tokenizer, open_checkpoint
 from glimpse_worker.engine.interface import Emit, Engine
 from glimpse_worker.engine.reference import load_reference
+from glimpse_worker.prompt import PromptBuilder
 from glimpse_worker.protocol import (
     BoxPart,
     ChatMessage,
@@ -57,6 +59,13 @@ def start_line(model: str = str(MODEL), **changes: Any) -> Start:
         "heartbeat_ms": 1000,
     }
     return Start(**(fields | changes))
+
+
+@cache
+def checkpoint() -> tuple[Checkpoint, PromptBuilder]:
+    """The embedded model's files, read and checked, and what makes prompts for it."""
+    found = open_checkpoint(start_line(), lambda *_: None)
+    return found, PromptBuilder(load_tokenizer(found), found.placeholders)
 
 
 @dataclass

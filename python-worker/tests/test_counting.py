@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from functools import cache
 
 import pytest
 from drawing import encode, noise
-from embedded import MODEL, start_line, user
+from embedded import checkpoint, user
 from media_files import clip, encrypted_pdf, pdf_file, video_file
 
-from glimpse_worker.checkpoint import Checkpoint, load_tokenizer, open_checkpoint
 from glimpse_worker.engine.counting import TokenCounter
 from glimpse_worker.prepare import prepare
-from glimpse_worker.prompt import PromptBuilder
 from glimpse_worker.protocol import (
     Counted,
     CountedImage,
@@ -38,12 +35,6 @@ from glimpse_worker.protocol import (
 
 PATIENCE_S = 60
 Case = tuple[list[Media], list[bytes]]
-
-
-@cache
-def checkpoint() -> tuple[Checkpoint, PromptBuilder]:
-    found = open_checkpoint(start_line(str(MODEL)), lambda *_: None)
-    return found, PromptBuilder(load_tokenizer(found), found.placeholders)
 
 
 class Counting:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import struct
-from functools import cache
 
 import pytest
 import torch
 from drawing import encode, moving_circle, noise, photo
-from embedded import MODEL, start_line, user
+from embedded import checkpoint, user
 from PIL import Image
 
 from glimpse_worker.cancelling import Cancelled, IsCancelled
-from glimpse_worker.checkpoint import Checkpoint, load_tokenizer, open_checkpoint
 from glimpse_worker.decoding import Remembered
 from glimpse_worker.failure import WorkerFailure
 from glimpse_worker.geometry import Geometry
@@ -21,14 +19,8 @@ from glimpse_worker.media_keys import media_keys
 from glimpse_worker.media_tokens import count_tokens, header_size
 from glimpse_worker.pixels import patches
 from glimpse_worker.prepare import Prepared, PreparedMedium, Recall, prepare
-from glimpse_worker.prompt import ImageTokens, PromptBuilder, VideoTokens
+from glimpse_worker.prompt import ImageTokens, VideoTokens
 from glimpse_worker.protocol import Frame, Generate, ImageMedia, Options, VideoMedia
-
-
-@cache
-def checkpoint() -> tuple[Checkpoint, PromptBuilder]:
-    found = open_checkpoint(start_line(str(MODEL)), lambda *_: None)
-    return found, PromptBuilder(load_tokenizer(found), found.placeholders)
 
 
 def prepared(

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
 from drawing import encode
-from embedded import MODEL, start_line, user
+from embedded import checkpoint, user
 from media_files import video_file
 from PIL import Image
 from video_cases import CASES, FILES, FIXTURE, QUESTION, VideoCase, recorded
 
-from glimpse_worker.checkpoint import Checkpoint, load_tokenizer, open_checkpoint
 from glimpse_worker.prepare import prepare
-from glimpse_worker.prompt import PromptBuilder
 from glimpse_worker.protocol import Generate, Media, Options, VideoFileMedia, VideoMedia
-
-
-@cache
-def checkpoint() -> tuple[Checkpoint, PromptBuilder]:
-    found = open_checkpoint(start_line(str(MODEL)), lambda *_: None)
-    return found, PromptBuilder(load_tokenizer(found), found.placeholders)
 
 
 def as_frames(case: VideoCase) -> tuple[Media, list[bytes]]:

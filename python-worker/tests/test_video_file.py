@@ -14,48 +14,33 @@ import numpy as np
 import pytest
 import torch
 from drawing import encode
-from embedded import MODEL, start_line, user
+from embedded import checkpoint, user
 from media_files import Rgb, clip, sound_file, video_file
 from PIL import Image
 
 from glimpse_worker.cancelling import Cancelled
-from glimpse_worker.checkpoint import Checkpoint, load_tokenizer, open_checkpoint
 from glimpse_worker.extraction import extractor as extractor_module
 from glimpse_worker.extraction.extractor import Extractor
 from glimpse_worker.extraction.messages import Unreadable
 from glimpse_worker.failure import WorkerFailure
 from glimpse_worker.prepare import Prepared, Recall, prepare
-from glimpse_worker.prompt import PromptBuilder
 from glimpse_worker.protocol import Generate, Options, PixelCap, VideoFileMedia
 
 
-@pytest.fixture(scope="module")
-def checkpoint() -> tuple[Checkpoint, PromptBuilder]:
-    found = open_checkpoint(start_line(str(MODEL)), lambda *_: None)
-    return found, PromptBuilder(load_tokenizer(found), found.placeholders)
-
-
-Prepare = Callable[..., Prepared]
-
-
-@pytest.fixture
-def prepared(checkpoint: tuple[Checkpoint, PromptBuilder]) -> Prepare:
-    def run(
-        data: bytes,
-        is_cancelled: Callable[[], bool] = lambda: False,
-        recall: Recall | None = None,
-        **medium: Any,
-    ) -> Prepared:
-        request = Generate(
-            request="a",
-            attempt=0,
-            messages=[user(0, "What?")],
-            media=[VideoFileMedia(bytes=len(data), **medium)],
-            options=Options(seed=0),
-        )
-        return prepare(request, [data], *checkpoint, is_cancelled, recall)
-
-    return run
+def prepared(
+    data: bytes,
+    is_cancelled: Callable[[], bool] = lambda: False,
+    recall: Recall | None = None,
+    **medium: Any,
+) -> Prepared:
+    request = Generate(
+        request="a",
+        attempt=0,
+        messages=[user(0, "What?")],
+        media=[VideoFileMedia(bytes=len(data), **medium)],
+        options=Options(seed=0),
+    )
+    return prepare(request, [data], *checkpoint(), is_cancelled, recall)
 
 
 def taken(data: bytes, *indices: int) -> list[Rgb]:
@@ -64,7 +49,7 @@ def taken(data: bytes, *indices: int) -> list[Rgb]:
         return list(extractor.frames(0, indices))
 
 
-def refusal(prepared: Prepare, data: bytes) -> WorkerFailure:
+def refusal(data: bytes) -> WorkerFailure:
     with pytest.raises(WorkerFailure) as caught:
         prepared(data)
     assert (caught.value.code, caught.value.media) == ("VIDEO_UNREADABLE", 0)
@@ -150,20 +135,20 @@ def test_a_title_in_another_encoding_is_no_damage() -> None:
     assert len(taken(data.replace(b"encoding", b"\xfcml\xe4ute?"), 0, 1)) == 2
 
 
-def test_a_turned_video_has_as_many_tokens_as_are_counted(prepared: Prepare) -> None:
+def test_a_turned_video_has_as_many_tokens_as_are_counted() -> None:
     medium = prepared(video_file(clip(30, 112, 56), rotation=90)).media[0]
     assert medium.size[0] == 2 * medium.size[1]
     assert (medium.geometry.width, medium.geometry.height) == (56, 112)
 
 
-def test_the_request_says_how_many_frames_are_taken(prepared: Prepare) -> None:
+def test_the_request_says_how_many_frames_are_taken() -> None:
     data = video_file(clip(40), fps=Fraction(10))
     assert len(prepared(data).media[0].keys) == 4
     assert len(prepared(data, fps=10).media[0].keys) == 20
     assert len(prepared(data, max_frames=4).media[0].keys) == 2
 
 
-def test_a_cap_makes_a_video_cheaper_or_refuses_it(prepared: Prepare) -> None:
+def test_a_cap_makes_a_video_cheaper_or_refuses_it() -> None:
     data = video_file(clip(10, 168, 112))
     whole = prepared(data)
     small = prepared(data, cap=PixelCap(max_pixels=84 * 84, on_too_large="downscale"))
@@ -175,7 +160,7 @@ def test_a_cap_makes_a_video_cheaper_or_refuses_it(prepared: Prepare) -> None:
         prepared(data, cap=PixelCap(max_pixels=84 * 84, on_too_large="refuse"))
 
 
-def test_frames_that_come_again_are_recalled_by_the_file_and_their_numbers(prepared: Prepare) -> None:
+def test_frames_that_come_again_are_recalled_by_the_file_and_their_numbers() -> None:
     data = video_file(clip(20))
     first = prepared(data).media[0]
     assert first.pixels is not None
@@ -186,7 +171,7 @@ def test_frames_that_come_again_are_recalled_by_the_file_and_their_numbers(prepa
     assert prepared(video_file(clip(21)), recall=memory.get).media[0].pixels is not None
 
 
-def test_a_file_shows_what_its_frames_show_as_pictures(prepared: Prepare) -> None:
+def test_a_file_shows_what_its_frames_show_as_pictures() -> None:
     pixels = prepared(video_file(clip(4, 112, 112), fps=Fraction(2))).media[0].pixels
     assert pixels is not None
     shown = pixels.frames.flatten(0, 1)
@@ -241,8 +226,8 @@ def without_frames() -> bytes:
         "mp4",
     ],
 )
-def test_what_cannot_be_read_is_refused_by_name(prepared: Prepare, data: bytes, reason: str) -> None:
-    assert reason in refusal(prepared, data).message
+def test_what_cannot_be_read_is_refused_by_name(data: bytes, reason: str) -> None:
+    assert reason in refusal(data).message
 
 
 def with_its_list_first(data: bytes, path: Path) -> bytes:
@@ -256,31 +241,29 @@ def with_its_list_first(data: bytes, path: Path) -> bytes:
     return path.read_bytes()
 
 
-def test_a_file_that_lost_its_end_is_refused_when_it_tells_how_long_it_was(
-    prepared: Prepare, tmp_path: Path
-) -> None:
+def test_a_file_that_lost_its_end_is_refused_when_it_tells_how_long_it_was(tmp_path: Path) -> None:
     data = with_its_list_first(video_file(clip(40), container="mp4", **H264), tmp_path / "a.mp4")
     begun = data.index(b"mdat")
     half = data[: begun + (len(data) - begun) // 2]
-    assert "is cut off: of 40 frames" in refusal(prepared, half).message
+    assert "is cut off: of 40 frames" in refusal(half).message
 
 
-def test_of_a_stream_that_breaks_off_there_is_what_came(prepared: Prepare) -> None:
+def test_of_a_stream_that_breaks_off_there_is_what_came() -> None:
     data = video_file(clip(40), container="webm", codec="libvpx-vp9", pixels="yuv420p")
     frames = prepared(cut(data)).media[0].keys
     assert 0 < len(frames) < 4
 
 
-def test_a_frame_of_billions_of_pixels_is_refused(prepared: Prepare) -> None:
+def test_a_frame_of_billions_of_pixels_is_refused() -> None:
     data = bytearray(video_file(clip(1)))
     header = data.index(b"IHDR")
     data[header + 4 : header + 12] = struct.pack(">II", 60_000, 60_000)
-    assert refusal(prepared, bytes(data)).message.startswith("the video is ")
+    assert refusal(bytes(data)).message.startswith("the video is ")
 
 
-def test_one_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch, prepared: Prepare) -> None:
+def test_one_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extractor_module, "TIME_LIMIT_S", 0.0)
-    assert "took too long" in refusal(prepared, video_file(clip(30))).message
+    assert "took too long" in refusal(video_file(clip(30))).message
 
 
 def test_a_crash_of_what_reads_the_file_costs_the_request_only() -> None:
@@ -294,7 +277,7 @@ def test_a_crash_of_what_reads_the_file_costs_the_request_only() -> None:
             list(extractor.frames(0, [0]))
 
 
-def test_a_cancelled_request_waits_for_no_frame(prepared: Prepare) -> None:
+def test_a_cancelled_request_waits_for_no_frame() -> None:
     asked = 0
 
     def is_cancelled() -> bool:
@@ -306,9 +289,7 @@ def test_a_cancelled_request_waits_for_no_frame(prepared: Prepare) -> None:
         prepared(video_file(clip(30)), is_cancelled=is_cancelled)
 
 
-def test_a_missing_package_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, prepared: Prepare
-) -> None:
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "av.py").write_text("raise ModuleNotFoundError(\"No module named 'av'\", name='av')")
     path = f"{tmp_path}:{extractor_module._ENVIRONMENT['PYTHONPATH']}"
     monkeypatch.setitem(extractor_module._ENVIRONMENT, "PYTHONPATH", path)

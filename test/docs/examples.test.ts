@@ -130,7 +130,7 @@ test("video", async () => {
 test("chat, whose later turns know what was computed", async () => {
   const stdin = new PassThrough();
   vi.spyOn(process, "stdin", "get").mockReturnValue(stdin as unknown as typeof process.stdin);
-  stdin.end("How many shapes are there?\nWhat colour is the circle?\n");
+  stdin.end("How many shapes are there?\n\nWhat colour is the circle?\n");
   const { stdout } = await run("chat");
   const [first, , second, known] = stdout.split("\n");
   expect(first).toMatch(/\b(three|3)\b/i);
