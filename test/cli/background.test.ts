@@ -10,7 +10,7 @@ import { command, glimpse, glimpseOnTerminal, picture } from "./command.ts";
 
 const runtime = mkdtempSync(join(tmpdir(), "glimpse-test-"));
 const socket = (name: string) => join(runtime, "glimpse", `${name}.socket`);
-const RUNS = 5;
+const RUNS = 20;
 let shown: string;
 
 beforeAll(async () => {
