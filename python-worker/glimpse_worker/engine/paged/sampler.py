@@ -51,8 +51,7 @@ class Sampler(Protocol):
         and of equal ones the lowest id.
 
         NaN is a score that is never chosen; +inf counts as float32's largest number. A row of which no id
-        can be chosen gives 0. Rows of a captured graph that nobody asked for may hold anything, `slots`
-        included: they give some id of the vocabulary.
+        can be chosen gives 0. Whatever a row's parameters are, it gives an id of the vocabulary.
         """
 
 
@@ -67,7 +66,7 @@ class TorchSampler:
     ) -> Tensor:
         scores = logits.float()
         if seen is not None:
-            seen_ids = seen[slots.clamp(0, len(seen) - 1)] != 0
+            seen_ids = seen[slots] != 0
             penalty = rows.penalty[:, None]
             scores = torch.where(
                 seen_ids, torch.where(scores < 0, scores * penalty, scores / penalty), scores

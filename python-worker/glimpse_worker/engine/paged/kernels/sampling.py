@@ -50,8 +50,7 @@ class TritonSampler:
         sums = logits.new_empty(count, 2 * passes, segments, 2**BITS_PER_LAUNCH, dtype=torch.float32)
         chosen = logits.new_empty(count, dtype=torch.int64)
 
-        slot_count = 0 if seen is None else len(seen)
-        given = (logits, seen, slots, slot_count, allowed, rows.penalty)
+        given = (logits, seen, slots, allowed, rows.penalty)
         asked = (rows.temperature, rows.top_p, rows.top_k)
         found = (peaks, intervals, sums)
         sizes = (vocabulary, SEGMENT, segments, triton.next_power_of_2(segments))
@@ -79,7 +78,6 @@ def peaks_kernel(
     logits,
     seen,
     slots,
-    slot_count,
     allowed,
     penalty,
     peaks,
@@ -91,7 +89,7 @@ def peaks_kernel(
     segment = tl.program_id(0)
     row = tl.program_id(1).to(tl.int64)
     ids = segment * segment_size + tl.arange(0, segment_size)
-    scores = _scores(logits, seen, slots, slot_count, allowed, penalty, row, ids, vocabulary)
+    scores = _scores(logits, seen, slots, allowed, penalty, row, ids, vocabulary)
     peak = tl.max(scores, axis=0)
     tl.store(peaks + row * segments + segment, peak)
     place = tl.min(tl.where(scores == peak, ids, vocabulary - 1), axis=0)
@@ -103,7 +101,6 @@ def choose_kernel(
     logits,
     seen,
     slots,
-    slot_count,
     allowed,
     penalty,
     temperature,
@@ -144,7 +141,7 @@ def choose_kernel(
         segment = _place(parts, point, every)
         point -= tl.sum(tl.where(every < segment, parts, 0.0), axis=0)
         ids = segment * segment_size + tl.arange(0, segment_size)
-        scores = _scores(logits, seen, slots, slot_count, allowed, penalty, row, ids, vocabulary)
+        scores = _scores(logits, seen, slots, allowed, penalty, row, ids, vocabulary)
         kept = scores >= _score(low, low_bits)
         drawn = _place(tl.where(kept, _weights(scores, best, heat), 0.0), point, ids)
     tl.store(chosen + row, drawn.to(tl.int64))

@@ -6,19 +6,18 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-NOT_SPECIALIZED = ["slot_count", "launch"]
+NOT_SPECIALIZED = ["launch"]
 # Rows' parameters may be views of one tensor, some aligned and some not.
 UNALIGNED = ["slots", "allowed", "temperature", "top_p", "top_k", "penalty", "uniform"]
 
 
 @triton.jit
-def _scores(logits, seen, slots, slot_count, allowed, penalty, row, ids, vocabulary: tl.constexpr):
+def _scores(logits, seen, slots, allowed, penalty, row, ids, vocabulary: tl.constexpr):
     """Of `ids` of a row, after penalty and mask: -inf where an id cannot be chosen, finite elsewhere."""
     inside = ids < vocabulary
     scores = tl.load(logits + row * vocabulary + ids, mask=inside, other=float("-inf")).to(tl.float32)
     if seen is not None:
-        # Padding rows of a captured graph may name any slot.
-        slot = tl.minimum(tl.maximum(tl.load(slots + row), 0), slot_count - 1)
+        slot = tl.load(slots + row)
         factor = tl.load(penalty + row)
         penalized = ids < tl.where(factor == 1, 0, vocabulary)
         had = tl.load(seen + slot * vocabulary + ids, mask=penalized, other=0) != 0

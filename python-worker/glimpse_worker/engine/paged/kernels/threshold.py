@@ -113,7 +113,6 @@ def narrow_kernel(
     logits,
     seen,
     slots,
-    slot_count,
     allowed,
     penalty,
     temperature,
@@ -174,7 +173,7 @@ def narrow_kernel(
         if tl.load(peaks + row * segments + segment) >= _score(first, low_bits):
             for start in range(0, segment_size, tile):
                 ids = segment * segment_size + start + tl.arange(0, tile)
-                scores = _scores(logits, seen, slots, slot_count, allowed, penalty, row, ids, vocabulary)
+                scores = _scores(logits, seen, slots, allowed, penalty, row, ids, vocabulary)
                 parts = tl.where(by_mass, _weights(scores, best, heat), 1.0)
                 for way in range(ways):
                     threshold = _score(tl.where(way == 0, first, low + way * step), low_bits)
