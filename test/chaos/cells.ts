@@ -94,7 +94,7 @@ export async function bringTo(
     case "idle":
       return { worker, pid };
     case "before the first token": {
-      const held = pool.faulty.held(pid, "first-token");
+      const held = pool.faulty.held(pid, "token-0");
       innocents.fill(SCRIPT);
       return { worker, pid: await held };
     }

@@ -45,9 +45,14 @@ export class FaultyWorkers {
     return this.#held(new RegExp(`^held-${place}-(\\d+)$`));
   }
 
-  /** `pid` waits at the first token of any request, or when it is asked to leave. Resolves when it does. */
-  held(pid: number, place: "first-token" | "shutdown"): Promise<number> {
+  /** `pid` waits when it is asked to leave, or before that token of any request: so that none can be over. */
+  hold(pid: number, place: "shutdown" | `token-${number}`): void {
     writeFileSync(join(this.#folder, `hold-${pid}-${place}`), "");
+  }
+
+  /** As `hold`; resolves when it waits. */
+  held(pid: number, place: "shutdown" | `token-${number}`): Promise<number> {
+    this.hold(pid, place);
     return this.#held(new RegExp(`^held-${place}-(${pid})$`));
   }
 

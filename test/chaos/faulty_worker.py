@@ -3,8 +3,9 @@
     python faulty_worker.py FOLDER, then a worker's own arguments
 
 In FOLDER the test puts `hold-PLACE-N`, which the next process that comes to `starting` or `loading` takes, or
-`hold-PID-PLACE` for `first-token` or `shutdown`. Who takes it makes it `held-PLACE-PID` and waits. SIGUSR2
-makes a process play the fault that `fault-PID` names, wherever it is, and ends the waiting.
+`hold-PID-PLACE` for `shutdown` or `token-N`, the token N of any request. Who takes it makes it
+`held-PLACE-PID` and waits. SIGUSR2 makes a process play the fault that `fault-PID` names, wherever it is, and
+ends the waiting.
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ start: dict[str, Any] = {}
 
 
 def hold(place: str) -> None:
-    if not take(f"hold-{place}-*", f"held-{place}-{PID}") and not take(
-        f"hold-{PID}-{place}", f"held-{place}-{PID}"
-    ):
-        return
+    if take(f"hold-{place}-*", f"held-{place}-{PID}") or take_own(place):
+        wait()
+
+
+def wait() -> None:
     released.clear()
     released.wait()
     hang_if_told()
@@ -53,6 +55,14 @@ def take(pattern: str, name: str) -> bool:
             file.rename(FOLDER / name)
             return True
     return False
+
+
+def take_own(place: str) -> bool:
+    try:
+        os.rename(FOLDER / f"hold-{PID}-{place}", FOLDER / f"held-{place}-{PID}")
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def hang_if_told() -> None:
@@ -137,8 +147,9 @@ def main() -> None:
     def emit_to_library(self: worker.Worker, message: Any) -> None:
         if isinstance(message, Tokens):
             hang_if_told()
-            if any(item.index == 0 for item in message.items):
-                hold("first-token")
+            for item in message.items:
+                if take_own(f"token-{item.index}"):
+                    wait()
         emit(self, message)
 
     program._work = work

@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from "vitest";
 import type { OnWorkerLoss } from "../../orchestrator/failover.ts";
 import { Glimpse } from "../../sdk/client.ts";
+import { Deadline } from "../deadline.ts";
 import { Pool, pidOf, shortLimits } from "./pool.ts";
 import { type Answer, defects, type Recorded } from "./recorded.ts";
 
@@ -10,16 +11,15 @@ const SCRIPTS = ["slow 40", "stutter 30", BOX];
 let pool: Pool;
 afterEach(() => pool.close());
 
-/** Resolves with the requests when each has had tokens from the worker that is then lost. */
+/** Behind the box. */
+const TOKENS = 45;
+
+/** Resolves with the requests when each has had tokens from a worker that is then lost, and that held back the rest. */
 async function interrupted(onWorkerLoss: OnWorkerLoss, scripts = SCRIPTS): Promise<Recorded[]> {
-  pool = await Pool.start({ workers: 2, onWorkerLoss });
-  const requests: Recorded[] = [];
-  // One after the other: what is said comes at once.
-  for (const script of scripts) {
-    const request = pool.play(script);
-    requests.push(request);
-    await request.tokens(20);
-  }
+  pool = await Pool.start({ workers: scripts.length, onWorkerLoss, limits: { ...shortLimits, stepMs: 60_000 } });
+  for (const worker of pool.transport.workers()) pool.faulty.hold(pidOf(worker), `token-${TOKENS}`);
+  const requests = scripts.map((script) => pool.play(script));
+  await Promise.all(requests.map((request) => request.tokens(TOKENS)));
   await Promise.all(pool.transport.workers().map(lose));
   return requests;
 }
@@ -41,7 +41,7 @@ test.each(["resume", "restart"] as const)("with %s nobody hears of a loss, whate
 
 test("with fail a loss ends what was on board by name; what waits goes on", async () => {
   pool = await Pool.start({ workers: 1, onWorkerLoss: "fail", engine: { kind: "scripted", load: "normal", slots: 1 } });
-  const running = pool.play("slow 30");
+  const running = pool.play("slow 2000");
   const waiting = pool.play("normal 5");
   await running.tokens(10);
   await Promise.all(pool.transport.workers().map(lose));
@@ -100,7 +100,15 @@ test("who cancels on a worker that hangs has the ending when the worker is given
 test("a deadline holds on a worker that hangs, and before anybody has noticed", async () => {
   pool = await Pool.start({ workers: 1, limits: { ...shortLimits, stepMs: 60_000 } });
   const glm = new Glimpse(pool.transport, { allowHosts: new Set() });
-  const stream = glm.stream({ prompt: "hang 3", timeoutMs: 600 });
+  const deadline = new Deadline();
+  const stream = glm.stream({ prompt: "hang 3", timeoutMs: deadline.ms });
+  let text = "";
+  for await (const event of stream) {
+    if (event.type === "text") text += event.text;
+    if (text !== "abc") continue;
+    deadline.pass();
+    break;
+  }
   await expect(stream.result).rejects.toMatchObject({ code: "TIMEOUT", partial: { text: "abc" } });
   expect(pool.losses()).toEqual([]);
 });

@@ -85,7 +85,9 @@ describe("glimpse describe", () => {
   });
 
   test("a reader that leaves is no error", async () => {
-    const run = `"$0" "$1" describe "$2" "$2" | head -n 1; exit "\${PIPESTATUS[0]}"`;
+    // Many, so that there is something to write still when the reader has left at last.
+    const pictures = Array(30).fill('"$2"').join(" ");
+    const run = `"$0" "$1" describe ${pictures} | head -n 1; exit "\${PIPESTATUS[0]}"`;
     const piped = await execa("bash", ["-c", run, process.execPath, command, picture], { reject: false });
     expect(piped.stdout).toBe(`==> ${picture} <==`);
     expect(piped.stderr).not.toContain("EPIPE");

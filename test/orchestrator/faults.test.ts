@@ -8,7 +8,8 @@ import { expect, test } from "vitest";
 import type { WorkerEvent } from "../../orchestrator/events.ts";
 import { resolvePython } from "../../orchestrator/python/resolve.ts";
 import { GlimpseError } from "../../protocol/errors.ts";
-import { isAlive, ownWorkers, pidOf, startScripted, submit } from "./scripted.ts";
+import { hello, Impostors, ready } from "../hostile/impostor.ts";
+import { isAlive, ownWorkers, pidOf, Recorder, startScripted, submit } from "./scripted.ts";
 
 // Nobody else's sockets are in it.
 process.env["TMPDIR"] = await mkdtemp(join(tmpdir(), "tests-"));
@@ -130,11 +131,18 @@ test("a launch can be aborted before there is a worker", async () => {
 });
 
 test("a model that is loaded only when the worker's end is decided does not pass for a launch", async () => {
-  const limits = { loadingMs: 50, dumpMs: 1_500 };
-  expect(await failure(startScripted("slow", { limits }))).toMatchObject({
-    code: "WORKER_START_FAILED",
-    message: expect.stringContaining("hung"),
-  });
+  const impostors = new Impostors();
+  const { python } = impostors;
+  const recorder = new Recorder();
+  const launched = failure(
+    startScripted("normal", { python, limits: { loadingMs: 50, dumpMs: 1_500 }, onEvent: recorder.onEvent }),
+  );
+  const worker = await impostors.next();
+  await worker.control.send(hello(worker.start));
+  await recorder.until("state", 1, "stuck");
+  await worker.control.send(ready);
+  expect(await launched).toMatchObject({ code: "WORKER_START_FAILED", message: expect.stringContaining("hung") });
+  impostors.leave();
 });
 
 test("a signal that has fired already starts nothing", async () => {

@@ -1,16 +1,19 @@
 import { expect, test } from "vitest";
 import type { OrchestratorOptions } from "../../orchestrator/orchestrator.ts";
 import { Pool } from "../../orchestrator/pool.ts";
-import { resolvePython } from "../../orchestrator/python/resolve.ts";
 import { defaultLimits, type Limits } from "../../orchestrator/supervision/limits.ts";
+import { FaultyWorkers } from "../chaos/faulty.ts";
 import { endingsOf, pidOf, Recorder, startScripted, submit, textOf } from "./scripted.ts";
 
+/** What is to be interrupted in the middle is held back there: so it cannot be over before. */
+const faulty = await FaultyWorkers.make();
 const limits = { heartbeatMs: 50, backoffMs: 10, backoffMaxMs: 20 } satisfies Partial<Limits>;
 
 async function start(options: Partial<Omit<OrchestratorOptions, "settings">> & { slots?: number } = {}) {
   const recorder = new Recorder();
   const transport = await startScripted("normal", {
     onEvent: recorder.onEvent,
+    python: faulty.python,
     ...options,
     limits: { ...limits, ...options.limits },
   });
@@ -20,6 +23,7 @@ async function start(options: Partial<Omit<OrchestratorOptions, "settings">> & {
 test("where no worker can go on after another's tokens, a greedy request begins again and a sampled one fails", async () => {
   const pool = await poolThatCannotResume();
   await pool.start();
+  faulty.hold(pidOf(pool), "token-26");
   const greedy = submit(pool, "slow 40", { temperature: 0 });
   const sampled = submit(pool, "slow 40", { temperature: 1 });
   const unstarted = Array.from({ length: 4 }, () => submit(pool, "normal 5", { temperature: 1 }));
@@ -62,9 +66,7 @@ test("a step that hangs is reported with the stacks of the worker, which is repl
 
 test("a worker that stops for a while gets nothing new, and goes on where it was when it comes back", async () => {
   const { transport, recorder } = await start({ limits: { silenceMs: 2_000 } });
-  const streaming = submit(transport, "slow 40");
-  await streaming.tokens(10);
-  process.kill(pidOf(transport), "SIGSTOP");
+  const streaming = submit(transport, "stop 10");
   await recorder.until("state", 1, "stuck");
   const meanwhile = submit(transport, "normal 1");
   expect(await meanwhile.first).toEqual({ type: "queued", position: 1 });
@@ -79,12 +81,15 @@ test("a worker that stops for a while gets nothing new, and goes on where it was
 /** Ends the worker under two streams, twice: from then on each of them must run alone. */
 async function twoSuspects() {
   const { transport, recorder } = await start();
+  faulty.hold(pidOf(transport), "token-3");
   const suspects = [submit(transport, "slow 50"), submit(transport, "slow 50")] as const;
-  for (const tokens of [2, 10]) {
-    await Promise.all(suspects.map((suspect) => suspect.tokens(tokens)));
-    process.kill(pidOf(transport), "SIGKILL");
-    await recorder.until("lost", tokens === 2 ? 1 : 2);
-  }
+  await Promise.all(suspects.map((suspect) => suspect.tokens(2)));
+  process.kill(pidOf(transport), "SIGKILL");
+  await recorder.until("state", 2, "loading");
+  faulty.hold(pidOf(transport), "token-11");
+  await Promise.all(suspects.map((suspect) => suspect.tokens(10)));
+  process.kill(pidOf(transport), "SIGKILL");
+  await recorder.until("lost", 2);
   await suspects[0].tokens(12);
   return { transport, recorder, suspects };
 }
@@ -121,7 +126,7 @@ test("who closes on hearing of a loss ends every request, whatever it was about 
     transport.subscribe((event) => {
       if (event.type === type) void transport.close();
     });
-    const streams = Array.from({ length: 3 }, () => submit(transport, "slow 60"));
+    const streams = Array.from({ length: 3 }, () => submit(transport, "slow 2000"));
     await Promise.all(streams.map((stream) => stream.tokens(2)));
     process.kill(pidOf(transport), "SIGKILL");
     for (const { ending } of streams) expect(await ending).toMatchObject({ error: { code: "DISPOSED" } });
@@ -140,6 +145,7 @@ test("a tool that fails while a worker waits for its memory does not cost the wo
 
 test("what happens around a loss is told in order", async () => {
   const { transport, recorder } = await start();
+  faulty.hold(pidOf(transport), "token-5");
   const streaming = submit(transport, "slow 30");
   await streaming.tokens(5);
   recorder.events.length = 0;
@@ -182,7 +188,7 @@ async function poolThatCannotResume(
     slots: [
       {
         id: "worker-0",
-        python: await resolvePython(),
+        python: faulty.python,
         placement: { device: "cpu", label: "cpu", env: {}, threads: 1, accelerators: [] },
         settings: { model: "scripted", dtype: "auto", engine: { kind: "scripted", load: "normal" } },
         memoryBack,

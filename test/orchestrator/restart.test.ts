@@ -5,14 +5,19 @@ import { expect, test } from "vitest";
 import { resolvePython } from "../../orchestrator/python/resolve.ts";
 import type { Limits } from "../../orchestrator/supervision/limits.ts";
 import type { Transport } from "../../orchestrator/transport.ts";
+import { FaultyWorkers } from "../chaos/faulty.ts";
 import { pidOf, Recorder, startScripted, submit, textOf } from "./scripted.ts";
 
 const limits = { heartbeatMs: 50, backoffMs: 10, backoffMaxMs: 20 } satisfies Partial<Limits>;
 const alphabet = "abcdefghijklmnopqrstuvwxyz";
 
-async function start(workers: number) {
+async function start(workers: number, python?: string) {
   const recorder = new Recorder();
-  return { recorder, transport: await startScripted("normal", { workers, limits, onEvent: recorder.onEvent }) };
+  const { onEvent } = recorder;
+  return {
+    recorder,
+    transport: await startScripted("normal", { workers, limits, onEvent, ...(python && { python }) }),
+  };
 }
 
 function generations(transport: Transport): number[] {
@@ -53,7 +58,10 @@ test("the only worker finishes what it has before it is replaced, and what comes
 });
 
 test("a worker that crashes in the middle of its restart is replaced like any other, and the restart goes on", async () => {
-  const { transport, recorder } = await start(2);
+  const faulty = await FaultyWorkers.make();
+  const { transport, recorder } = await start(2, faulty.python);
+  // What it has cannot be over before it is to drain.
+  faulty.hold(pidOf(transport, 0), "token-3");
   const streams = Array.from({ length: 4 }, () => submit(transport, "slow 26"));
   await Promise.all(streams.map((stream) => stream.tokens(2)));
   const restarted = transport.restart();
@@ -104,7 +112,7 @@ const gone = { code: "WORKER_START_FAILED", message: expect.stringContaining("th
 
 test("a worker that cannot start any more is given up after its last try, and what waits hears why", async () => {
   const { transport, recorder } = await startBreaking(1);
-  const streaming = submit(transport, "slow 200");
+  const streaming = submit(transport, "slow 2000");
   await streaming.tokens(1);
   process.kill(pidOf(transport), "SIGKILL");
   expect(await streaming.ending).toMatchObject({ error: gone });

@@ -159,13 +159,15 @@ describe("a background orchestrator", () => {
     const { transport, welcome } = await daemons.attach();
     const other = await daemons.attach();
     const worker = pidOf(transport);
-    const running = submit(transport, "slow 20");
+    const running = submit(transport, "slow 2000");
     await running.tokens(1);
     const down = daemons.down("default", false);
     const refused = await untilRefused(other.transport);
     expect(refused).toMatchObject({ type: "error", error: { code: "NOT_RUNNING" } });
     await expect(connect()).rejects.toMatchObject({ code: "NOT_RUNNING" });
-    expect(await running.ending).toMatchObject({ type: "done", finishReason: "stop" });
+    expect(running.events.at(-1)).toMatchObject({ type: "tokens" });
+    running.request.cancel();
+    expect(await running.ending).toMatchObject({ type: "done", finishReason: "cancelled" });
     expect(await down).toBe("ended");
     expect([welcome.pid, worker].filter(isAlive)).toEqual([]);
     expect(readdirSync(daemons.place().directory)).toEqual(["default.log"]);
