@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -17,26 +16,16 @@ from worker_process import PATIENCE_S, WorkerProcess, items, text_of
 from glimpse_worker.engine.interface import Load
 from glimpse_worker.engine.pulse import DeviceMemory, Pulse
 from glimpse_worker.heartbeat import Heartbeats
-from glimpse_worker.protocol import Heartbeat, Hello, Loading
+from glimpse_worker.protocol import Hello, Loading
 
 Spawn = Callable[..., WorkerProcess]
 OFTEN_MS = 20
 
 
-def heartbeats_until(worker: WorkerProcess, reached: Callable[[Heartbeat], bool]) -> list[Heartbeat]:
-    """The next heartbeats, up to the first that `reached` says yes to."""
-    heard = [worker.next_heartbeat()]
-    deadline = time.monotonic() + PATIENCE_S
-    while not reached(heard[-1]):
-        assert time.monotonic() < deadline, heard[-1]
-        heard.append(worker.next_heartbeat())
-    return heard
-
-
 def test_a_worker_that_hangs_while_it_loads_says_for_how_long(spawn: Spawn) -> None:
     worker = spawn(load="hang", heartbeatMs=OFTEN_MS)
     worker.expect(Hello)
-    heard = heartbeats_until(worker, lambda heartbeat: heartbeat.age_ms >= 10 * OFTEN_MS)
+    heard = worker.heartbeats_until(lambda heartbeat: heartbeat.age_ms >= 10 * OFTEN_MS)
     assert {(h.phase, h.steps, h.running, h.waiting) for h in heard} == {("loading", 0, 0, 0)}
     ages = [heartbeat.age_ms for heartbeat in heard]
     assert ages == sorted(ages)
@@ -58,7 +47,7 @@ def test_a_worker_whose_loading_gets_on_begins_to_count_anew(spawn: Spawn) -> No
 def test_an_idle_worker_says_so_and_how_much_memory_it_holds(spawn: Spawn) -> None:
     worker = spawn(heartbeatMs=OFTEN_MS)
     worker.ready()
-    heartbeat = heartbeats_until(worker, lambda heartbeat: heartbeat.phase == "idle")[-1]
+    heartbeat = worker.heartbeats_until(lambda heartbeat: heartbeat.phase == "idle")[-1]
     assert (heartbeat.steps, heartbeat.running, heartbeat.waiting) == (0, 0, 0)
     assert 8 * 1024**2 < heartbeat.memory.process < 1024**3
     assert (heartbeat.memory.used, heartbeat.memory.total) == (None, None)
@@ -70,7 +59,7 @@ def test_the_steps_are_those_that_brought_tokens(spawn: Spawn) -> None:
     key = worker.generate("normal 9")
     messages, _ = worker.until_end(key)
     steps = len(items(messages, key))
-    heard = heartbeats_until(worker, lambda heartbeat: heartbeat.steps >= steps)
+    heard = worker.heartbeats_until(lambda heartbeat: heartbeat.steps >= steps)
     assert (heard[-1].steps, heard[-1].running) == (steps, 0)
 
 
@@ -81,7 +70,7 @@ def test_a_worker_whose_step_hangs_says_for_how_long_and_who_is_on_board(spawn: 
     while text_of([worker.next_data()], key) != "a":
         pass
     worker.generate("normal 1", request="r2")
-    heard = heartbeats_until(worker, lambda h: h.phase == "step" and h.age_ms >= 5 * OFTEN_MS)
+    heard = worker.heartbeats_until(lambda h: h.phase == "step" and h.age_ms >= 5 * OFTEN_MS)
     hanging = [heartbeat for heartbeat in heard if heartbeat.age_ms >= 2 * OFTEN_MS]
     assert len({heartbeat.steps for heartbeat in hanging}) == 1
     assert (heard[-1].running, heard[-1].waiting) == (1, 1)
@@ -91,9 +80,9 @@ def test_a_worker_that_hangs_shows_the_stacks_of_its_threads_when_it_is_asked(sp
     worker = spawn(heartbeatMs=OFTEN_MS)
     worker.ready()
     worker.generate("hang 1")
-    heartbeats_until(worker, lambda h: h.phase == "step" and h.age_ms >= 2 * OFTEN_MS)
+    worker.heartbeats_until(lambda h: h.phase == "step" and h.age_ms >= 2 * OFTEN_MS)
     os.kill(worker.process.pid, signal.SIGUSR1)
-    heartbeats_until(worker, lambda _: all(place in worker.log for place in ("play_fault", "_beat", "serve")))
+    worker.heartbeats_until(lambda _: all(place in worker.log for place in ("play_fault", "_beat", "serve")))
 
 
 def test_a_hang_in_the_admission_of_a_request_is_a_hanging_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -116,6 +116,15 @@ class Orchestrator:
         message = _control.decode(self.next_frame("control"))
         assert isinstance(message, Heartbeat), message
         return message
+
+    def heartbeats_until(self, reached: Callable[[Heartbeat], bool]) -> list[Heartbeat]:
+        """The next heartbeats, up to the first that `reached` says yes to."""
+        heard = [self.next_heartbeat()]
+        deadline = time.monotonic() + PATIENCE_S
+        while not reached(heard[-1]):
+            assert time.monotonic() < deadline, heard[-1]
+            heard.append(self.next_heartbeat())
+        return heard
 
     def next_data(self) -> DataFromWorker:
         return _data.decode(self.next_frame("data"))
