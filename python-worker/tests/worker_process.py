@@ -105,15 +105,19 @@ class Orchestrator:
     def shut_down(self) -> None:
         self.send("control", msgspec.msgpack.encode({"type": "shutdown"}))
 
+    def next_of_control(self) -> ControlFromWorker:
+        """The next message on the control channel, be it a heartbeat."""
+        return _control.decode(self.next_frame("control"))
+
     def next_control(self) -> ControlFromWorker:
         """The next message on the control channel that is no heartbeat."""
-        while isinstance(message := _control.decode(self.next_frame("control")), Heartbeat):
+        while isinstance(message := self.next_of_control(), Heartbeat):
             pass
         return message
 
     def next_heartbeat(self) -> Heartbeat:
         """The next message on the control channel, which is a heartbeat."""
-        message = _control.decode(self.next_frame("control"))
+        message = self.next_of_control()
         assert isinstance(message, Heartbeat), message
         return message
 
