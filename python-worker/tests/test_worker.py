@@ -440,7 +440,7 @@ def test_a_failed_start_says_why_and_leaves(spawn: Spawn) -> None:
 
 def test_a_crash_while_loading_is_a_death_by_signal(spawn: Spawn) -> None:
     worker = spawn(load="crash")
-    worker.expect(Hello)
+    # Its hello may be lost with it, when nobody had the time to take it.
     assert worker.exit_code() == -signal.SIGSEGV
 
 
