@@ -1,4 +1,4 @@
-"""Fixtures of the tests that run a real worker process."""
+"""Fixtures of the tests that run a real worker process, and how long an example of Hypothesis may take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from worker_process import WorkerProcess
+
+# An example that takes long says something about the machine: it may have had to wait for its turn.
+settings.register_profile("glimpse", deadline=None)
+settings.load_profile("glimpse")
 
 
 @pytest.fixture

@@ -337,12 +337,14 @@ def test_what_is_wrong_beside_the_weights_is_known_before_they_are_loaded(
 @pytest.mark.parametrize("engine", ["reference", "paged"], indirect=False)
 def test_a_closed_engine_ends_no_request(engine: str) -> None:
     said: list[DataFromWorker | Fault] = []
-    reached = threading.Event()
+    reached, closed = threading.Event(), threading.Event()
 
     def emit(message: DataFromWorker | Fault) -> None:
         said.append(message)
         if isinstance(message, Tokens):
             reached.set()
+            # The answer would be over if closing came late.
+            assert closed.wait(PATIENCE_S)
 
     before = set(threading.enumerate())
     opened = load(engine, MODEL, lambda *_: None, emit)
@@ -350,6 +352,7 @@ def test_a_closed_engine_ends_no_request(engine: str) -> None:
     opened.submit(Generate(request="a", attempt=0, messages=[user("Hello")], media=[], options=options), [])
     assert reached.wait(PATIENCE_S)
     opened.close()
+    closed.set()
     own = [thread for thread in threading.enumerate() if thread not in before]
     assert {thread.name.split("_")[0] for thread in own} <= {"prepare", "generate", "engine", "intake"}
     for thread in own:

@@ -75,7 +75,7 @@ class CacheMachine(RuleBasedStateMachine):
         assert self.cache.used_bytes == sum(size for _, size in self.kept) <= CAPACITY
 
 
-CacheMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+CacheMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 test_the_cache_agrees_with_a_simple_model = CacheMachine.TestCase
 
 

@@ -95,7 +95,7 @@ class PagesAgainstAModel(RuleBasedStateMachine):
                 assert self.pages.find([key]) == ([self.page_of[key]] if key in self.page_of else [])
 
 
-PagesAgainstAModel.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+PagesAgainstAModel.TestCase.settings = settings(max_examples=120, stateful_step_count=40)
 test_pages_are_handed_out_shared_and_given_back_as_a_simple_model_says = PagesAgainstAModel.TestCase
 
 

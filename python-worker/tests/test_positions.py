@@ -101,7 +101,7 @@ def _sequence(prompt: Composed, generated: int) -> Sequence:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(prompt=_prompts())
 def test_a_prompt_of_text_pictures_and_videos_has_the_positions_of_transformers(prompt: Composed) -> None:
     spans = find_spans(prompt.types, prompt.patchworks, MERGE)
@@ -112,7 +112,7 @@ def test_a_prompt_of_text_pictures_and_videos_has_the_positions_of_transformers(
     assert delta == expected_delta
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(prompt=_prompts(), generated=st.integers(0, 6), data=st.data())
 def test_any_part_of_a_prompt_and_its_answer_has_the_positions_of_the_whole(
     prompt: Composed, generated: int, data: st.DataObject

@@ -42,7 +42,7 @@ def _separated(pieces: Sequence[Piece]) -> list[Piece]:
     return [part for piece in pieces for part in ((piece,) if isinstance(piece, int) else (7, piece, 8))]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(begin=_pieces, one=_pieces, other=_pieces, page_size=st.integers(1, 6))
 def test_pages_are_shared_exactly_as_far_as_prompts_agree(
     begin: list[Piece], one: list[Piece], other: list[Piece], page_size: int
@@ -61,7 +61,7 @@ def test_pages_are_shared_exactly_as_far_as_prompts_agree(
             assert (key == other_key) == same
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(pieces=_pieces, page_size=st.integers(1, 5), data=st.data())
 def test_keys_do_not_depend_on_when_tokens_become_known(
     pieces: list[Piece], page_size: int, data: st.DataObject
@@ -74,7 +74,7 @@ def test_keys_do_not_depend_on_when_tokens_become_known(
     assert bit_by_bit.up_to(ids) == at_once
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(pieces=_pieces, page_size=st.integers(1, 5), data=st.data())
 def test_another_picture_changes_every_page_from_where_it_begins(
     pieces: list[Piece], page_size: int, data: st.DataObject

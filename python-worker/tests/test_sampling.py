@@ -183,7 +183,7 @@ def maybe(*values: float) -> st.SearchStrategy[Any]:
     return st.sampled_from([None, *values])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     options=st.builds(
         Options,

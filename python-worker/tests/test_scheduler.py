@@ -93,7 +93,7 @@ class Engine(RuleBasedStateMachine):
             self.play.finish()
 
 
-Engine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Engine.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 test_every_request_gets_the_answer_it_would_get_alone = Engine.TestCase
 
 
@@ -146,7 +146,7 @@ def test_a_prompt_that_fits_into_the_step_is_not_held_up_by_a_longer_one_before_
     assert second.computed == 24
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=5), token_budget=st.integers(16, 64))
 def test_no_prompt_takes_more_than_half_while_another_could_use_the_rest(
     lengths: list[int], token_budget: int

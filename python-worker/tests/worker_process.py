@@ -8,7 +8,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -105,17 +105,30 @@ class Orchestrator:
     def shut_down(self) -> None:
         self.send("control", msgspec.msgpack.encode({"type": "shutdown"}))
 
+    def next_of_control(self) -> ControlFromWorker:
+        """The next message on the control channel, be it a heartbeat."""
+        return _control.decode(self.next_frame("control"))
+
     def next_control(self) -> ControlFromWorker:
         """The next message on the control channel that is no heartbeat."""
-        while isinstance(message := _control.decode(self.next_frame("control")), Heartbeat):
+        while isinstance(message := self.next_of_control(), Heartbeat):
             pass
         return message
 
     def next_heartbeat(self) -> Heartbeat:
         """The next message on the control channel, which is a heartbeat."""
-        message = _control.decode(self.next_frame("control"))
+        message = self.next_of_control()
         assert isinstance(message, Heartbeat), message
         return message
+
+    def heartbeats_until(self, reached: Callable[[Heartbeat], bool]) -> list[Heartbeat]:
+        """The next heartbeats, up to the first that `reached` says yes to."""
+        heard = [self.next_heartbeat()]
+        deadline = time.monotonic() + PATIENCE_S
+        while not reached(heard[-1]):
+            assert time.monotonic() < deadline, heard[-1]
+            heard.append(self.next_heartbeat())
+        return heard
 
     def next_data(self) -> DataFromWorker:
         return _data.decode(self.next_frame("data"))
