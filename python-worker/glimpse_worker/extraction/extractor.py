@@ -174,15 +174,15 @@ class Extractor:
                 raise Cancelled
             before = time.monotonic()
             readable, _, _ = select.select([descriptor], [], [], CANCEL_CHECK_S)
-            if readable:
-                if chunk := os.read(descriptor, min(most, CHUNK_BYTES)):
-                    return chunk
-                raise self._ended()
             self._time_left_s -= time.monotonic() - before
             if self._time_left_s <= 0:
                 raise Unreadable(
                     "took too long to read, and was given up on", "Send a shorter or smaller one."
                 )
+            if readable:
+                if chunk := os.read(descriptor, min(most, CHUNK_BYTES)):
+                    return chunk
+                raise self._ended()
 
     def _ended(self) -> Unreadable:
         assert self._process is not None
