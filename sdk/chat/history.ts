@@ -39,43 +39,40 @@ export function earlierTurns(
   messages: readonly (Message | SavedMessage)[],
 ): readonly Message[] {
   if (system !== undefined) readContent(system, "chat(): system", "system", []);
-  const earlier = messages.map(keptMessage);
+  const earlier = messages.map(restoredMessage);
   for (const [index, message] of earlier.entries()) readMessage(message, `chat(): messages[${index}]`, []);
-  const first: Message[] = system === undefined ? [] : [keptMessage({ role: "system", content: system })];
-  return Object.freeze([...first, ...earlier]);
+  const first: Message[] = system === undefined ? [] : [{ role: "system", content: system }];
+  return Object.freeze([...first, ...earlier].map(keptMessage));
 }
 
-/**
- * A message that nobody can change any more; one that was saved becomes one that can be sent. What is no message is left
- * as it is, to be refused by its place.
- */
-function keptMessage(message: Message | SavedMessage): Message {
-  if (!isRecord(message as unknown)) return message as Message;
-  const { content } = message;
-  const items: string | readonly (Content | SavedContent)[] = content;
-  const kept = Array.isArray(items) ? Object.freeze(items.map((item) => Object.freeze(keptContent(item)))) : items;
-  return Object.freeze({ ...message, content: kept as Message["content"] });
+/** A message whose media can be sent, if it was a message. */
+function restoredMessage(message: Message | SavedMessage): Message {
+  const items: unknown = isRecord(message as unknown) ? message.content : undefined;
+  if (!Array.isArray(items)) return message as Message;
+  return { ...message, content: items.map((item: Content | SavedContent) => (isSaved(item) ? restored(item) : item)) };
 }
 
-function keptContent(content: Content | SavedContent): Content {
-  if (isSaved(content)) return restored(content);
-  switch (content?.type) {
+/** A good message that nobody can change any more. */
+function keptMessage({ role, content }: Message): Message {
+  if (typeof content === "string") return Object.freeze({ role, content });
+  return Object.freeze({ role, content: Object.freeze(content.map((item) => Object.freeze(keptContent(item)))) });
+}
+
+function keptContent(content: Content): Content {
+  switch (content.type) {
     case "image":
-      return "image" in content ? { type: "image", image: kept(image, content.image) } : { ...content };
+      return "image" in content && content.image !== undefined
+        ? { type: "image", image: image(content.image) }
+        : { ...content };
     case "pdf":
-      return "pdf" in content ? { type: "pdf", pdf: kept(pdf, content.pdf) } : { ...content };
+      return "pdf" in content && content.pdf !== undefined ? { type: "pdf", pdf: pdf(content.pdf) } : { ...content };
     case "video":
-      return "video" in content ? { type: "video", video: kept(video, content.video) } : { ...content };
+      return "video" in content && content.video !== undefined
+        ? { type: "video", video: video(content.video) }
+        : { ...content };
+    case "text":
+      return { ...content };
     default:
-      return isRecord(content) ? { ...content } : content;
-  }
-}
-
-/** What is no medium is left as it is, to be refused by its place. */
-function kept<Given, Ref>(name: (source: Given) => Ref, source: Given): Given | Ref {
-  try {
-    return name(source);
-  } catch {
-    return source;
+      return content satisfies never;
   }
 }

@@ -24,7 +24,8 @@ export const fetchLimits: FetchLimits = {
 
 /**
  * The body behind an http(s) URL. Rejects with FETCH_REFUSED, FETCH_FAILED, URL_NOT_FOUND or, if it is larger than its kind
- * may be, with that kind's code, or with the signal's reason. Environment proxies are not used: behind one, the address that is reached could not be checked.
+ * may be, with that kind's code, or with the signal's reason. Environment proxies are not used: behind one, the address
+ * that is reached could not be checked.
  */
 export async function fetchBytes(
   kind: MediumKind,
@@ -109,9 +110,7 @@ function unanswered(kind: MediumKind, url: URL, { message, code }: AxiosError): 
 function redirectTarget(from: URL, response: AxiosResponse<Buffer>): URL {
   const location: unknown = response.headers["location"];
   const redirects = [301, 302, 303, 307, 308].includes(response.status) && typeof location === "string";
-  if (!redirects) {
-    throw wrongStatus(from, response);
-  }
+  if (!redirects) throw wrongStatus(from, response);
   if (!URL.canParse(location, from.href)) throw failed(from, "it redirects to what is no URL", "Check the address.");
   return new URL(location, from.href);
 }
