@@ -193,7 +193,8 @@ def _named(error: Exception, model: str, revision: str | None) -> WorkerFailure:
         "MODEL_DOWNLOAD_FAILED",
         f"{model} could not be downloaded from {constants.ENDPOINT}: "
         f"{type(error).__name__}: {_first_line(error)}",
-        hint="Try again: what has arrived is kept. Behind a mirror, set HF_ENDPOINT.",
+        hint="Try again: what has arrived is kept. Behind a mirror, set HF_ENDPOINT. "
+        f"If you meant a directory: there is none at {Path(model).absolute()}.",
     )
 
 

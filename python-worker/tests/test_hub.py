@@ -268,6 +268,7 @@ def test_without_a_network_and_without_a_cache_the_download_fails_by_name(
     assert MODEL in answer["message"]
     assert hub.url in answer["message"]
     assert "HF_ENDPOINT" in answer["hint"]
+    assert f"there is none at {Path(MODEL).absolute()}" in answer["hint"]
 
 
 def test_an_unknown_id_is_no_model_and_no_directory(hub: LocalHub, tmp_path: Path) -> None:
