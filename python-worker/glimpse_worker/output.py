@@ -83,7 +83,10 @@ class Output:
 
     @property
     def thought_length(self) -> int:
-        """How many ids came between `<think>` and `</think>`, so far."""
+        """
+        How many ids came between `<think>` and the tag that ends the thought, so far. A tag that is spelled
+        out, as by no model that has a token for it, counts as thought until its last id.
+        """
         return self._thought_length
 
     @property

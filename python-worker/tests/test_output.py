@@ -95,6 +95,15 @@ def test_only_what_is_thought_makes_a_thought_longer() -> None:
     assert (out.thinking, out.thought_length) == (False, 5)
 
 
+def test_a_tag_that_is_spelled_out_is_thought_until_it_is_whole() -> None:
+    out = output()
+    out.push([*encode("<think>"), *b"<answer"])
+    assert (out.thinking, out.thought_length) == (True, len(b"<answer"))
+    out.push(b">")
+    out.finish()
+    assert (out.thinking, out.thought_length, out.thinking_tokens) == (False, len(b"<answer"), 1)
+
+
 def test_a_thought_ends_with_the_output() -> None:
     out = output()
     out.push(encode("<think>Hm"))
@@ -176,4 +185,6 @@ def test_replaying_the_ids_gives_the_same_however_they_were_cut(
     assert merged(parts) == merged(expected)
     assert (pieces.stopped, pieces.completion_tokens) == (whole.stopped, whole.completion_tokens)
     assert pieces.thinking_tokens == whole.thinking_tokens
-    assert pieces.thought_length == whole.thought_length <= whole.thinking_tokens
+    # An `<answer>` that is spelled out is thought until it is whole, and is none of the thinking then.
+    spelled_out = 0 if tags else len("<answer") * decode(ids).count("<answer>")
+    assert pieces.thought_length == whole.thought_length <= whole.thinking_tokens + spelled_out
