@@ -29,16 +29,17 @@ export class Channel {
 
   async #write(): Promise<void> {
     this.#writing = true;
-    try {
-      for (let frames = this.#outbox.shift(); frames !== undefined; frames = this.#outbox.shift()) {
+    for (let frames = this.#outbox.shift(); frames !== undefined; frames = this.#outbox.shift()) {
+      try {
         await this.#socket.send(frames);
+      } catch (error) {
+        // Closing the socket rejects the send under way; who closes a channel knows what is lost with it.
+        if (this.#closed) break;
+        if (!isWithoutPeer(error)) throw error;
+        this.#outbox.unshift(frames);
       }
-    } catch (error) {
-      // Closing the socket rejects the send under way; who closes a channel knows what is lost with it.
-      if (!this.#closed) throw error;
-    } finally {
-      this.#writing = false;
     }
+    this.#writing = false;
   }
 
   /** The messages of the peer, until the channel is closed. */
@@ -52,4 +53,12 @@ export class Channel {
     this.#outbox.length = 0;
     this.#socket.close();
   }
+}
+
+/**
+ * The peer left between the moment in which zeromq.js saw that it may send and the one in which it did. Nothing of the
+ * message has gone; the next try waits until there is a peer, or until the channel is closed.
+ */
+function isWithoutPeer(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "EAGAIN";
 }
