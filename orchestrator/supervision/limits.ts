@@ -52,7 +52,7 @@ export const defaultLimits: Limits = {
 };
 
 /** A worker that has missed two heartbeats may only be slow. */
-const HEARTBEATS_OF_SILENCE = 3;
+export const HEARTBEATS_OF_SILENCE = 3;
 
 /**
  * The defaults for what is not `given`.
