@@ -3,7 +3,7 @@ import type { WorkerInfo } from "../../orchestrator/events.ts";
 import { breakIt, bringTo, type Cell, type FaultName, faults, SCRIPT, type StateName } from "./cells.ts";
 import { Innocents } from "./innocents.ts";
 import { Census } from "./leftovers.ts";
-import { Pool } from "./pool.ts";
+import { Pool, shortLimits } from "./pool.ts";
 import { type Random, seedsOr, withSeed } from "./random.ts";
 
 const WORKERS = 3;
@@ -33,7 +33,7 @@ test.concurrent.each(seedsOr([1, 2, 3]))(
 
 /** Every fault in every state, two at a time: so no innocent request is ever alone on a third worker that breaks. */
 async function playMatrix(random: Random): Promise<string[]> {
-  const pool = await Pool.start({ workers: WORKERS });
+  const pool = await Pool.start({ workers: WORKERS, limits: { ...shortLimits, silenceMs: 800 } });
   const innocents = new Innocents(pool, { maxNewTokens: 14 });
   await innocents.learn([SCRIPT]);
   const found: string[] = [];

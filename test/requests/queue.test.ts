@@ -98,7 +98,7 @@ describe("the queue", () => {
 
   test("of 10,000 boards, takes back and cancels each of them in no time", () => {
     const { queue, items } = filled(10_000);
-    const began = performance.now();
+    const began = process.cpuUsage();
     for (const one of queue) queue.remove(one);
     for (const one of items.toReversed()) queue.giveBack(one);
     for (let index = 0; index < items.length; index += 1) {
@@ -107,7 +107,7 @@ describe("the queue", () => {
       if (one !== undefined) queue.remove(one);
     }
     expect(queue.length).toBe(0);
-    expect(performance.now() - began).toBeLessThan(500);
+    expect(process.cpuUsage(began).user).toBeLessThan(500_000);
   });
 });
 
