@@ -16,7 +16,8 @@ const TOKENS = 45;
 
 /** Resolves with the requests when each has had tokens from a worker that is then lost, and that held back the rest. */
 async function interrupted(onWorkerLoss: OnWorkerLoss, scripts = SCRIPTS): Promise<Recorded[]> {
-  pool = await Pool.start({ workers: scripts.length, onWorkerLoss, limits: { ...shortLimits, stepMs: 60_000 } });
+  const limits = { ...shortLimits, silenceMs: 60_000, stepMs: 60_000 };
+  pool = await Pool.start({ workers: scripts.length, onWorkerLoss, limits });
   for (const worker of pool.transport.workers()) pool.faulty.hold(pidOf(worker), `token-${TOKENS}`);
   const requests = scripts.map((script) => pool.play(script));
   await Promise.all(requests.map((request) => request.tokens(TOKENS)));
