@@ -33,7 +33,8 @@ async function lose(worker: Parameters<typeof pidOf>[0]): Promise<void> {
 test.each(["resume", "restart"] as const)("with %s nobody hears of a loss, whatever was on its way", async (mode) => {
   const requests = await interrupted(mode);
   const endings = await Promise.all(requests.map(({ ended }) => ended));
-  expect(endings.filter((ending) => ending.type === "done" && ending.resumed !== 1)).toEqual([]);
+  // More than once, if one was given to a worker whose end nobody had noticed yet.
+  expect(endings.filter((ending) => ending.type === "done" && ending.resumed < 1)).toEqual([]);
   await pool.allReady();
   const undisturbed = requests.map(({ what }) => pool.play(what));
   await Promise.all(undisturbed.map(({ ended }) => ended));

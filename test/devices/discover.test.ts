@@ -5,6 +5,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { GIB, MIB } from "../../orchestrator/devices/accelerator.ts";
 import { discover, discoverAccelerators, processesOn } from "../../orchestrator/devices/discover.ts";
 import { type RunTool, runTool } from "../../orchestrator/devices/tool.ts";
+import { isAlive } from "../orchestrator/scripted.ts";
 import { recordedTools } from "./recorded-tools.ts";
 
 const found = (machine: string, env: NodeJS.ProcessEnv = {}) => discoverAccelerators(recordedTools(machine), env);
@@ -191,13 +192,4 @@ describe("real executables", () => {
       await expect.poll(() => isAlive(pid)).toBe(false);
     }
   });
-
-  function isAlive(pid: number): boolean {
-    try {
-      // A killed process may wait for its parent, in state Z.
-      return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
-    } catch {
-      return false;
-    }
-  }
 });

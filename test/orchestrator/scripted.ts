@@ -135,7 +135,7 @@ export function pidOf(transport: Transport, index = 0): number {
 /** Whether a process runs: a zombie, which only waits to be reaped, does not. */
 export function isAlive(pid: number): boolean {
   try {
-    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
   } catch {
     return false;
   }
