@@ -128,7 +128,10 @@ export async function breakIt(pool: Pool, { fault, state }: Cell, { worker, pid 
 
 /** Wakes a stopped worker while there is time; it must go on as if nothing had been. */
 async function comesBack(pool: Pool, state: StateName, worker: string, pid: number): Promise<string[]> {
-  while (processState(pid) !== "T") await delay(1);
+  for (let now = processState(pid); now !== "T"; now = processState(pid)) {
+    if (now === undefined) return ["it was given up before it had stopped"];
+    await delay(1);
+  }
   const noticed = state === "idle" || state === "before the first token" || state === "streaming";
   if (noticed) await pool.until(() => pool.worker(worker).state !== "ready");
   process.kill(pid, "SIGCONT");

@@ -67,8 +67,11 @@ class Storm {
 
   #ask(): void {
     const { requests, width, breaks, questions, cancelOneIn } = this.#options;
-    const most = this.#broken < breaks ? this.#due + width : requests;
-    while (this.#running < width && (this.#asked.length < most || (this.#running === 0 && this.#broken < breaks))) {
+    const isBreaking = this.#broken < breaks;
+    // All have ended before the next worker could break with several on board: the storm begins anew.
+    const isOver = isBreaking && this.#running === 0 && this.#asked.length >= this.#due;
+    const most = isOver ? this.#asked.length + width : isBreaking ? this.#due + width : requests;
+    while (this.#running < width && this.#asked.length < most) {
       const { ask, answer } = this.#random.pick(questions);
       const request = ask();
       this.#asked.push({ request, answer });
