@@ -25,7 +25,7 @@ from ..protocol import (
 from .script import STOP_TOKEN_ID, Script, ScriptedFault, decode, encode, read_script
 
 CONTEXT_LENGTH = 65_536
-FAULT_PAUSE_S = 0.15
+FAULT_PAUSE_S = 0.3
 """Before a fault, so that what was said before it is on its way."""
 PICTURE = Geometry.unpadded(1000, 1000)
 """Pictures are not looked at: each counts as one token and as so many pixels."""
