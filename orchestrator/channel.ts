@@ -29,17 +29,27 @@ export class Channel {
 
   async #write(): Promise<void> {
     this.#writing = true;
-    for (let frames = this.#outbox.shift(); frames !== undefined; frames = this.#outbox.shift()) {
-      try {
-        await this.#socket.send(frames);
-      } catch (error) {
-        // Closing the socket rejects the send under way; who closes a channel knows what is lost with it.
-        if (this.#closed) break;
-        if (!isWithoutPeer(error)) throw error;
-        this.#outbox.unshift(frames);
+    try {
+      for (let frames = this.#outbox.shift(); frames !== undefined; frames = this.#outbox.shift()) {
+        if (!(await this.#hasLeft(frames))) this.#outbox.unshift(frames);
       }
+    } catch (error) {
+      // Closing the socket rejects the send under way; who closes a channel knows what is lost with it.
+      if (!this.#closed) throw error;
+    } finally {
+      this.#writing = false;
     }
-    this.#writing = false;
+  }
+
+  /** Waits until there is a peer to send to. */
+  async #hasLeft(frames: Uint8Array[]): Promise<boolean> {
+    try {
+      await this.#socket.send(frames);
+      return true;
+    } catch (error) {
+      if (this.#closed || !isWithoutPeer(error)) throw error;
+      return false;
+    }
   }
 
   /** The messages of the peer, until the channel is closed. */
@@ -57,7 +67,7 @@ export class Channel {
 
 /**
  * The peer left between the moment in which zeromq.js saw that it may send and the one in which it did. Nothing of the
- * message has gone; the next try waits until there is a peer, or until the channel is closed.
+ * message has gone.
  */
 function isWithoutPeer(error: unknown): boolean {
   return error instanceof Error && "code" in error && error.code === "EAGAIN";
