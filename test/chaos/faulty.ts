@@ -45,8 +45,11 @@ export class FaultyWorkers {
     return this.#held(new RegExp(`^held-${place}-(\\d+)$`));
   }
 
-  /** `pid` waits when it is asked to leave, or before that token of any request: so that none can be over. */
-  hold(pid: number, place: "shutdown" | `token-${number}`): void {
+  /**
+   * `pid` waits when it is asked to leave, before that token of any request, or before so many requests have all had it: so
+   * that none can be over.
+   */
+  hold(pid: number, place: "shutdown" | `token-${number}` | `token-${number}-of-${number}`): void {
     writeFileSync(join(this.#folder, `hold-${pid}-${place}`), "");
   }
 

@@ -3,9 +3,9 @@
     python faulty_worker.py FOLDER, then a worker's own arguments
 
 In FOLDER the test puts `hold-PLACE-N`, which the next process that comes to `starting` or `loading` takes, or
-`hold-PID-PLACE` for `shutdown` or `token-N`, the token N of any request. Who takes it makes it
-`held-PLACE-PID` and waits. SIGUSR2 makes a process play the fault that `fault-PID` names, wherever it is, and
-ends the waiting.
+`hold-PID-PLACE` for `shutdown`, for `token-N`, the token N of any request, or for `token-N-of-K`, where K
+requests have come to their token N. Who takes it makes it `held-PLACE-PID` and waits. SIGUSR2 makes a process
+play the fault that `fault-PID` names, wherever it is, and ends the waiting.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ SPARE_BYTES = 64 * 1024 * 1024
 released = threading.Event()
 hung = threading.Event()
 start: dict[str, Any] = {}
+reached: dict[str, int] = {}
+"""The token to which each request has come."""
 
 
 def hold(place: str) -> None:
@@ -63,6 +65,15 @@ def take_own(place: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def take_where_all_are() -> bool:
+    for file in FOLDER.glob(f"hold-{PID}-token-*-of-*"):
+        place = file.name.removeprefix(f"hold-{PID}-")
+        number, count = map(int, place.removeprefix("token-").split("-of-"))
+        if sum(index >= number for index in reached.values()) >= count:
+            return take_own(place)
+    return False
 
 
 def hang_if_told() -> None:
@@ -148,7 +159,8 @@ def main() -> None:
         if isinstance(message, Tokens):
             hang_if_told()
             for item in message.items:
-                if take_own(f"token-{item.index}"):
+                reached[item.request] = item.index
+                if take_own(f"token-{item.index}") or take_where_all_are():
                     wait()
         emit(self, message)
 

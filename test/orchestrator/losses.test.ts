@@ -23,7 +23,7 @@ async function start(options: Partial<Omit<OrchestratorOptions, "settings">> & {
 test("where no worker can go on after another's tokens, a greedy request begins again and a sampled one fails", async () => {
   const pool = await poolThatCannotResume();
   await pool.start();
-  faulty.hold(pidOf(pool), "token-26");
+  faulty.hold(pidOf(pool), "token-26-of-2");
   const greedy = submit(pool, "slow 40", { temperature: 0 });
   const sampled = submit(pool, "slow 40", { temperature: 1 });
   const unstarted = Array.from({ length: 4 }, () => submit(pool, "normal 5", { temperature: 1 }));
@@ -81,16 +81,17 @@ test("a worker that stops for a while gets nothing new, and goes on where it was
 /** Ends the worker under two streams, twice: from then on each of them must run alone. */
 async function twoSuspects() {
   const { transport, recorder } = await start();
-  faulty.hold(pidOf(transport), "token-3");
+  faulty.hold(pidOf(transport), "token-3-of-2");
   const suspects = [submit(transport, "slow 50"), submit(transport, "slow 50")] as const;
   await Promise.all(suspects.map((suspect) => suspect.tokens(2)));
   process.kill(pidOf(transport), "SIGKILL");
   await recorder.until("state", 2, "loading");
-  faulty.hold(pidOf(transport), "token-11");
+  faulty.hold(pidOf(transport), "token-11-of-2");
   await Promise.all(suspects.map((suspect) => suspect.tokens(10)));
   process.kill(pidOf(transport), "SIGKILL");
   await recorder.until("lost", 2);
-  await suspects[0].tokens(12);
+  const had = suspects[0].events.flatMap((event) => (event.type === "tokens" ? event.ids : [])).length;
+  await suspects[0].tokens(had + 1);
   return { transport, recorder, suspects };
 }
 

@@ -61,7 +61,7 @@ test("a worker that crashes in the middle of its restart is replaced like any ot
   const faulty = await FaultyWorkers.make();
   const { transport, recorder } = await start(2, faulty.python);
   // What it has cannot be over before it is to drain.
-  faulty.hold(pidOf(transport, 0), "token-3");
+  faulty.hold(pidOf(transport, 0), "token-3-of-2");
   const streams = Array.from({ length: 4 }, () => submit(transport, "slow 26"));
   await Promise.all(streams.map((stream) => stream.tokens(2)));
   const restarted = transport.restart();
