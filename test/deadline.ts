@@ -11,7 +11,7 @@ export class Deadline {
   }
 
   pass(): void {
-    const [expire] = this.#timers.mock.calls.find(([, milliseconds]) => milliseconds === this.ms) ?? [];
+    const [expire] = this.#timers.mock.calls.findLast(([, milliseconds]) => milliseconds === this.ms) ?? [];
     if (expire === undefined) throw new Error("nobody has set this deadline");
     expire();
   }

@@ -6,6 +6,7 @@ import { Glimpse } from "../../sdk/client.ts";
 import type { GenerateInput } from "../../sdk/request/input.ts";
 import type { GenerationStream } from "../../sdk/stream.ts";
 import { Pool } from "../chaos/pool.ts";
+import { Deadline } from "../deadline.ts";
 
 const engines: { name: string; engine: EngineChoice; prompt: string }[] = [
   { name: "scripted", engine: { kind: "scripted", load: "normal" }, prompt: "slow 5000" },
@@ -89,8 +90,10 @@ describe.each(engines)("on the $name engine", { retry: 10 }, ({ engine, prompt }
       "a deadline",
       { code: "TIMEOUT" },
       async () => {
-        const stream = glm.stream({ ...input(), timeoutMs: 300 });
-        await stream.result.catch(() => {});
+        const deadline = new Deadline();
+        const stream = glm.stream({ ...input(), timeoutMs: deadline.ms });
+        await readSome(stream);
+        deadline.pass();
         return stream;
       },
     ],
