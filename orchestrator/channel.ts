@@ -41,7 +41,7 @@ export class Channel {
     }
   }
 
-  /** Waits until there is a peer to send to. */
+  /** Waits for a peer; false when that one was gone before it had the message. */
   async #hasLeft(frames: Uint8Array[]): Promise<boolean> {
     try {
       await this.#socket.send(frames);

@@ -1,5 +1,6 @@
 import type { LossCause, WorkerStateName } from "../events.ts";
-import { HEARTBEATS_OF_SILENCE, type Limits } from "./limits.ts";
+import { excuse } from "./excuse.ts";
+import type { Limits } from "./limits.ts";
 
 /**
  * What becomes of one worker. `supervise` is pure: state, event and time in, state and actions out. All times are
@@ -92,9 +93,6 @@ export const unstarted: Supervised = {
 
 /** A worker that has been silent, or in one step, for this part of its limit gets no new requests. */
 const STUCK_AT = 0.5;
-
-/** A tick that comes later than by this much, in milliseconds, finds this process held up, not only busy. */
-const HELD_UP_MS = 100;
 
 export function shownState(life: Life): WorkerStateName {
   switch (life.name) {
@@ -249,21 +247,6 @@ function tick(state: Supervised, lateMs: number, now: number, policy: Policy): O
     default:
       return unchanged(state);
   }
-}
-
-/**
- * While this process itself was held up, it heard nobody: that time does not count against a worker. On waking, what
- * the worker has sent is still on its way from the socket, and it may have been held up as well: it has the time in
- * which an awake one is heard.
- */
-function excuse(life: Life, lateMs: number, now: number, limits: Limits): Life {
-  const excused = lateMs < HELD_UP_MS ? lateMs : lateMs + HEARTBEATS_OF_SILENCE * limits.heartbeatMs;
-  // What has been heard since then is not excused.
-  const later = (time: number): number => Math.min(now, time + excused);
-  if (life.name === "starting") return { ...life, since: later(life.since) };
-  if (life.name === "loading") return { ...life, heardAt: later(life.heardAt), progressAt: later(life.progressAt) };
-  if (life.name === "serving") return { ...life, heardAt: later(life.heardAt) };
-  return life;
 }
 
 function end(
